@@ -1,0 +1,215 @@
+# The front door: `make` lists the targets, and CI calls the same ones. Each makes or reuses .venv
+# and needs only Python >= 3.11, make and a C compiler; CMake, Ninja and the linters are wheels.
+#
+#   make test PYTHON=python3.13 ARGS='-k hashing'     another Python (for a new .venv), pytest options
+#   make test HOTROD_WERROR=OFF                       a compiler with warnings that we do not know yet
+
+PYTHON ?= python3
+ARGS ?=
+HOTROD_WERROR ?= ON
+FUZZ_RUNS ?= 3000000
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# Our own cmake and ninja first, whatever the machine has.
+TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
+BUILD := build/editable
+C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.c)
+PY_FILES := $(wildcard src tests tools bench examples docs)
+WORKFLOWS := $(wildcard .github/workflows/*.yml)
+EXTENSIONS := $(patsubst src/hotrod_codec/_ext/%.pyx,hotrod_codec._ext.%,$(wildcard src/hotrod_codec/_ext/*.pyx))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# ---- the environment ----------------------------------------------------------------------------
+# One stamp for each thing that pip does, older than all that would make it do something else.
+
+$(VENV)/.made:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wants Python >= 3.11: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.made
+	$(PIP) install --group test --group build
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml $(VENV)/.dev
+	$(PIP) install --group lint
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.dev
+	$(TOOLS) $(PIP) install --no-build-isolation --no-deps -e . \
+	    -Cbuild-dir=$(BUILD) -Ccmake.define.HOTROD_WERROR=$(HOTROD_WERROR)
+	@touch $@
+
+# Ninja knows which sources changed; then the compiled modules go where pip put them.
+.PHONY: build
+build: $(VENV)/.installed
+	@$(TOOLS) cmake --build $(BUILD)
+	@$(TOOLS) cmake --install $(BUILD) --prefix \
+	    "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')" > $(BUILD)/install.log
+
+.PHONY: venv
+venv: build ## make .venv and install the package into it, editable and compiled
+
+# ---- using and testing --------------------------------------------------------------------------
+
+.PHONY: demo
+demo: build ## see the codec at work
+	@$(BIN)/hotrod demo
+
+.PHONY: test
+test: build ## the test suite
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: integration
+integration: build ## against real servers (needs Java 17 and Maven)
+	$(BIN)/pytest tests/integration $(ARGS)
+
+# $(call c_build,build directory,compiler,further options)
+define c_build
+	@$(TOOLS) cmake -S csrc -B $(1) -G Ninja -DCMAKE_C_COMPILER="$(2)" -DHOTROD_WERROR=$(HOTROD_WERROR) $(3) > $(1).log 2>&1 \
+	    || { cat $(1).log; exit 1; }
+	@$(TOOLS) cmake --build $(1)
+endef
+SANITIZED := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHOTROD_SANITIZE=address,undefined
+
+.PHONY: c-test
+c-test: $(VENV)/.dev ## the C library's tests and a short fuzzing, under ASan and UBSan
+	@mkdir -p build
+	$(call c_build,build/c-test,$(CC),$(SANITIZED))
+	@$(TOOLS) ctest --test-dir build/c-test --output-on-failure
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutations (FUZZ_RUNS=...)
+	@mkdir -p build
+	@for cc in clang clang-19 clang-18 clang-17 clang-16; do \
+	    if echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return n > 9 && *d; }' | \
+	        $$cc -x c - -fsanitize=fuzzer,address,undefined -o build/libfuzzer-probe 2> build/libfuzzer-probe.log; \
+	    then break; else cc=$(CC); fi; \
+	done; echo "fuzzing with $$cc"; $(MAKE) fuzz-with FUZZ_CC=$$cc
+
+.PHONY: fuzz-with
+fuzz-with:
+	$(call c_build,build/fuzz-$(FUZZ_CC),$(FUZZ_CC),$(SANITIZED) -DHOTROD_FUZZ_RUNS=$(FUZZ_RUNS))
+	@$(TOOLS) ctest --test-dir build/fuzz-$(FUZZ_CC) --output-on-failure -R '^fuzz_' --timeout 3600
+
+# A second environment that shares what .venv has installed, all but the package itself (a .pth file
+# adds a folder without following the .pth files in it, so our editable install is not seen).
+# $(call variant,folder,pip's settings)
+define variant
+	@$(BIN)/python -m venv --without-pip $(1)/venv
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))' \
+	    > "$$($(1)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/shared.pth"
+	$(TOOLS) $(1)/venv/bin/python -m pip -q install --no-build-isolation --no-deps --ignore-installed \
+	    -e . -Cbuild-dir=$(1)/build -Cinstall.strip=false $(2)
+endef
+
+.PHONY: sanitize
+sanitize: $(VENV)/.dev ## the test suite with the compiled modules under ASan and UBSan (gcc)
+	$(call variant,build/sanitize,-Ccmake.build-type=RelWithDebInfo -Ccmake.define.HOTROD_SANITIZE=address$(comma)undefined)
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	    build/sanitize/venv/bin/python -m pytest -p no:cacheprovider $(ARGS)
+comma := ,
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines and branches of Python
+	$(PIP) install --group coverage
+	$(call variant,build/coverage,-Ccmake.build-type=Debug -Ccmake.define.HOTROD_COVERAGE=ON -Ccmake.define.HOTROD_LINETRACE=ON)
+	@find build/coverage -name '*.gcda' -delete
+	COVERAGE_CORE=ctrace build/coverage/venv/bin/python -m coverage run -m pytest -q $(ARGS)
+	build/coverage/venv/bin/python -m coverage report
+	build/coverage/venv/bin/python -m coverage html -q -d build/coverage/html
+	$(BIN)/gcovr -r . --filter csrc/ --txt-summary --txt build/coverage/csrc-lines.txt build/coverage/build
+	@cat build/coverage/csrc-lines.txt
+	$(BIN)/gcovr -r . --filter csrc/ --branches --exclude-unreachable-branches build/coverage/build
+
+.PHONY: bench
+bench: build ## pytest-benchmark over bench/; the figures also go to bench-result.json
+	$(BIN)/pytest bench --benchmark-min-time=0.0002 --benchmark-disable-gc \
+	    --benchmark-json=bench-result.json $(ARGS)
+
+# ---- checking -----------------------------------------------------------------------------------
+
+.PHONY: check
+check: check-python check-c check-types gen-check check-ci ## lint, types, stubs, generated files, workflows
+
+.PHONY: check-python
+check-python: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/cython-lint src
+
+.PHONY: check-c
+check-c: $(VENV)/.lint
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+	$(BIN)/clang-tidy --quiet $(filter csrc/%.c,$(C_FILES)) -- -std=c11 -Icsrc
+	$(BIN)/cppcheck -q --enable=warning,performance,portability --std=c11 --error-exitcode=1 \
+	    --inline-suppr -Icsrc csrc
+
+.PHONY: check-types
+check-types: $(VENV)/.lint build
+	$(BIN)/mypy $(PY_FILES)
+	$(BIN)/pyright
+	@mkdir -p build/stubtest
+	cd build/stubtest && MYPYPATH=../../src ../../$(BIN)/stubtest $(EXTENSIONS)
+
+.PHONY: check-ci
+check-ci: $(VENV)/.lint
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@if command -v go > /dev/null; then \
+	    echo 'go run $(ACTIONLINT)'; $(TOOLS) go run $(ACTIONLINT) $(WORKFLOWS); \
+	else echo 'actionlint left out: it wants go'; fi
+	$(BIN)/zizmor --offline --no-progress --persona pedantic .github
+	$(BIN)/shellcheck .ci/run
+
+.PHONY: gen
+gen: $(VENV)/.dev ## write the generated files anew
+	$(BIN)/python tools/gen_ops.py
+
+.PHONY: gen-check
+gen-check: $(VENV)/.dev ## fail when a generated file is stale
+	$(BIN)/python tools/gen_ops.py --check
+
+# ---- packages -----------------------------------------------------------------------------------
+
+.PHONY: wheel
+wheel: $(VENV)/.dev ## a wheel for this Python, in dist/ (manylinux on Linux)
+	$(PIP) install --group dist
+	rm -rf build/wheel && mkdir -p build/wheel dist
+	$(TOOLS) SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2> /dev/null || date +%s)" \
+	    $(BIN)/python -m build --wheel --no-isolation -o build/wheel -Cbuild-dir=build/wheel/tree
+	if [ "$$(uname)" = Linux ]; then $(TOOLS) $(BIN)/auditwheel repair -w dist build/wheel/*.whl; \
+	else cp build/wheel/*.whl dist; fi
+	$(BIN)/check-wheel-contents dist/*.whl
+
+.PHONY: sdist-check
+sdist-check: $(VENV)/.dev ## source archive -> wheel -> fresh environment -> its own tests
+	$(PIP) install --group dist
+	rm -rf build/sdist && mkdir -p build/sdist
+	SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2> /dev/null || date +%s)" \
+	    $(BIN)/python -m build -o build/sdist/dist
+	$(BIN)/twine check --strict build/sdist/dist/*
+	tar -xzf build/sdist/dist/*.tar.gz -C build/sdist --strip-components=1
+	$(BIN)/python -m venv build/sdist/venv
+	build/sdist/venv/bin/python -m pip -q install --upgrade 'pip>=25.1'
+	cd build/sdist && venv/bin/python -m pip -q install --group test dist/*.whl
+	cd build/sdist && rm -rf src && venv/bin/python -m pytest -q $(ARGS)
+
+.PHONY: clean
+clean: ## remove .venv and all that was built
+	rm -rf $(VENV) build dist .coverage .coverage.* bench-result.json \
+	    .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -f src/hotrod_codec/_ext/*.c
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,97 @@
+"""Hot Rod, the binary protocol of Infinispan, for Python.
+
+    >>> import hotrod_codec
+    >>> hotrod_codec.encode_request("get", version="2.8", message_id=1, key=b"k").hex()
+    'a0011c0300000100000001 6b'.replace(" ", "")
+
+The codec encodes and decodes requests, responses and events of every protocol version, 1.0 to
+4.1, without any I/O. Start at encode_request, decode_response and Reader; operations and their
+fields are listed at Op.
+"""
+
+from hotrod_codec._ext.codec import (
+    Event,
+    Message,
+    Reader,
+    Request,
+    RequestContext,
+    Response,
+    __version__,
+    decode_request,
+    decode_response,
+    encode_request,
+    encode_response,
+    trace_request,
+    trace_response,
+)
+from hotrod_codec._ext.hashing import HashWheel, murmur2, murmur3, segment_of, segments_of
+from hotrod_codec.errors import (
+    AuthenticationError,
+    CommandTimeoutError,
+    DecodeError,
+    EncodeError,
+    HotRodError,
+    IllegalLifecycleStateError,
+    InvalidMagicOrMessageIdError,
+    LimitError,
+    NodeSuspectedError,
+    RequestParsingError,
+    RequestTimeoutError,
+    ServerError,
+    ServerFailureError,
+    TransportError,
+    UnknownCommandError,
+    UnknownVersionError,
+)
+from hotrod_codec.ops import MEDIA_TYPES, Flag, Intelligence, Op, Status, TimeUnit, Version
+from hotrod_codec.values import Duration, Limits, MediaType, Metadata, ServerAddress, Topology
+
+__all__ = [
+    "MEDIA_TYPES",
+    "AuthenticationError",
+    "CommandTimeoutError",
+    "DecodeError",
+    "Duration",
+    "EncodeError",
+    "Event",
+    "Flag",
+    "HashWheel",
+    "HotRodError",
+    "IllegalLifecycleStateError",
+    "Intelligence",
+    "InvalidMagicOrMessageIdError",
+    "LimitError",
+    "Limits",
+    "MediaType",
+    "Message",
+    "Metadata",
+    "NodeSuspectedError",
+    "Op",
+    "Reader",
+    "Request",
+    "RequestContext",
+    "RequestParsingError",
+    "RequestTimeoutError",
+    "Response",
+    "ServerAddress",
+    "ServerError",
+    "ServerFailureError",
+    "Status",
+    "TimeUnit",
+    "Topology",
+    "TransportError",
+    "UnknownCommandError",
+    "UnknownVersionError",
+    "Version",
+    "__version__",
+    "decode_request",
+    "decode_response",
+    "encode_request",
+    "encode_response",
+    "murmur2",
+    "murmur3",
+    "segment_of",
+    "segments_of",
+    "trace_request",
+    "trace_response",
+]

@@ -1,0 +1,1 @@
+"""The compiled modules. Nothing here is public: import from ``hotrod_codec``."""

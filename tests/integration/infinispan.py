@@ -1,0 +1,665 @@
+"""Real Infinispan servers on 127.0.0.1, for the integration tests and for trying things out.
+
+As a library, the servers live as long as the block, or at most as long as the process::
+
+    with Infinispan("16.0.7", nodes=3) as cluster:
+        socket.create_connection(cluster.addresses[0])
+
+As a command, they live until they are stopped::
+
+    python tests/integration/infinispan.py start --version 9.4.19.Final
+    python tests/integration/infinispan.py stop
+
+Wants a JDK (17 or newer) and Maven on the PATH; Maven fetches the server's jars the first time.
+Versions before 10 are the Hot Rod module in a main class of our own, as nothing else speaks 1.x.
+This file does not use hotrod_codec: a server that does not start is not to be taken for a codec
+that does not decode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+MODERN = "16.0.7"
+OLDER = "15.0.21.Final"
+LEGACY = "9.4.19.Final"
+
+HOST = "127.0.0.1"
+USER, PASSWORD = "tester", "secret"
+STORE_PASSWORD = "changeit"
+SASL_MECHANISMS = (
+    "SCRAM-SHA-512 SCRAM-SHA-384 SCRAM-SHA-256 SCRAM-SHA-1 "
+    "DIGEST-SHA-512 DIGEST-SHA-384 DIGEST-SHA-256 DIGEST-SHA DIGEST-MD5 PLAIN"
+)
+
+_FILES = Path(__file__).resolve().parent / "server"
+_COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+_MAVEN_SECONDS = 900.0
+_TOOL_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+
+# 9.4 is older than the module system and reflects into these packages.
+_LEGACY_OPENS = (
+    "java.base/java.lang",
+    "java.base/java.lang.invoke",
+    "java.base/java.lang.reflect",
+    "java.base/java.io",
+    "java.base/java.nio",
+    "java.base/java.text",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/sun.nio.ch",
+    "java.desktop/java.awt.font",
+    "java.security.sasl/com.sun.security.sasl",
+    "java.security.sasl/com.sun.security.sasl.digest",
+)
+
+# A server that stops at its configuration leaves its JVM running; only the log tells.
+_STARTED = re.compile(r"ISPN080001|^READY", re.MULTILINE)
+_FAILED = re.compile(r'Exception in thread "main"|ISPN080028|InvocationTargetException')
+
+
+class LaunchError(RuntimeError):
+    """A server could not be fetched, started or reached. The text says what to do about it."""
+
+
+# ------------------------------------------------------------------ tools and jars
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        needed = "Maven" if name == "mvn" else "a JDK, version 17 or newer,"
+        raise LaunchError(f"'{name}' is not on the PATH; a real server needs {needed} installed")
+    return path
+
+
+def _run(name: str, *arguments: str, seconds: float = _TOOL_SECONDS) -> str:
+    """Run a tool to its end and return all that it printed."""
+    try:
+        done = subprocess.run(
+            [_tool(name), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise LaunchError(f"{name} took longer than {seconds:.0f} s") from None
+    if done.returncode != 0:
+        lines = done.stdout.splitlines()
+        errors = [line for line in lines if "ERROR" in line][:5] or lines[-10:]
+        raise LaunchError("\n  ".join([f"{name} failed:", *errors]))
+    return done.stdout
+
+
+def _check_java() -> None:
+    text = _run("java", "-version")
+    found = re.search(r'version "(\d+)', text)
+    if found is None or int(found[1]) < 17:
+        raise LaunchError(f"Java 17 or newer is needed; 'java -version' says: {text.strip()}")
+
+
+def home() -> Path:
+    """Where jars and the servers of the command are kept: $HOTROD_SERVERS or the user's cache."""
+    if given := os.environ.get("HOTROD_SERVERS"):
+        return Path(given).expanduser().resolve()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "hotrod-codec" / "infinispan"
+
+
+def is_legacy(version: str) -> bool:
+    return int(version.partition(".")[0]) < 10
+
+
+@contextlib.contextmanager
+def _in_one_step(target: Path) -> Iterator[Path]:
+    """A folder to fill, which then becomes `target`: interrupted work never looks complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unfinished-") as temporary:
+        folder = Path(temporary) / target.name
+        yield folder
+        try:
+            folder.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another run was first
+                raise
+
+
+def fetch(version: str) -> Path:
+    """Return the folder with the server's jars; Maven fills it the first time (up to 100 MB)."""
+    jars = home() / "jars" / version
+    if jars.is_dir():
+        return jars
+    _check_java()
+    profiles = "legacy" if is_legacy(version) else "server"
+    if version.startswith("15."):
+        profiles += ",loader"
+    with _in_one_step(jars) as folder:
+        _run(
+            "mvn",
+            "--batch-mode",
+            f"--file={_FILES / 'pom.xml'}",
+            f"-P{profiles}",
+            f"-Dinfinispan.version={version}",
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={folder}",
+            _COPY_JARS,
+            seconds=_MAVEN_SECONDS,
+        )
+    return jars
+
+
+def _compile(version: str, jars: Path) -> Path:
+    """Return the folder with our own Java classes, compiled unless that was done before."""
+    sources = [_FILES / "Node.java"] + ([_FILES / "Legacy.java"] if is_legacy(version) else [])
+    digest = hashlib.sha256(version.encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    classes = home() / "classes" / digest.hexdigest()[:16]
+    if not classes.is_dir():
+        with _in_one_step(classes) as folder:
+            _run("javac", "-d", str(folder), "-cp", f"{jars}{os.sep}*", *map(str, sources))
+    return classes
+
+
+# ------------------------------------------------------------------ configuration
+
+
+def _filled(name: str, **values: object) -> str:
+    return string.Template((_FILES / name).read_text()).substitute(values)
+
+
+def _are_free(first: int, count: int) -> bool:
+    try:
+        for port in range(first, first + count):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((HOST, port))
+    except OSError:
+        return False
+    return True
+
+
+def _free_ports(count: int) -> int:
+    """First of `count` neighbouring free ports, below those that systems give to clients."""
+    for first in random.sample(range(20_000, 32_000 - count), 200):
+        if _are_free(first, count):
+            return first
+    raise LaunchError(f"found no {count} neighbouring free ports on {HOST}")
+
+
+def _cache_elements(cluster: bool) -> str:
+    """The caches of a full server, the same as those of Legacy.java and some more."""
+
+    def cache(name: str, media_type: str, *, kind: str = "distributed", **more: str) -> str:
+        attributes = f' segments="{more["segments"]}"' if cluster and "segments" in more else ""
+        kind = kind if cluster else "local"
+        return (
+            f'<{kind}-cache name="{name}" statistics="true"{attributes}>'
+            f'<encoding media-type="{media_type}"/>{more.get("inside", "")}</{kind}-cache>'
+        )
+
+    octets = "application/octet-stream"
+    mortal = '<expiration lifespan="1800000" max-idle="900000"/>'
+    elements = [
+        cache("octets", octets),
+        cache("text", "text/plain"),
+        cache("json", "application/json"),
+        cache("objects", "application/x-java-object"),
+        cache("mortal", octets, inside=mortal),
+    ]
+    if cluster:
+        elements += [
+            cache("segments20", octets, segments="20"),
+            cache("replicated", octets, kind="replicated"),
+            cache("invalidation", octets, kind="invalidation"),
+        ]
+    return "\n    ".join(elements)
+
+
+def _make_key(folder: Path) -> Path:
+    """Make the server's key (server.pfx) and return its certificate as PEM, for clients."""
+    store, certificate = folder / "server.pfx", folder / "server.pem"
+    common = ["-alias", "server", "-keystore", str(store), "-storepass", STORE_PASSWORD]
+    _run(
+        "keytool",
+        "-genkeypair",
+        *common,
+        "-storetype",
+        "PKCS12",
+        "-keyalg",
+        "RSA",
+        "-validity",
+        "3650",
+        "-dname",
+        "CN=localhost",
+        "-ext",
+        f"SAN=dns:localhost,ip:{HOST}",
+    )
+    _run("keytool", "-exportcert", "-rfc", *common, "-file", str(certificate))
+    return certificate
+
+
+# ------------------------------------------------------------------ ping
+
+
+def _read_varint(stream: IO[bytes]) -> int:
+    value = shift = 0
+    while True:
+        byte = stream.read(1)
+        if not byte or shift > 63:
+            raise ConnectionError("the answer to PING broke off")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+        shift += 7
+
+
+def ping(address: tuple[str, int], certificate: Path | None = None) -> tuple[int, int]:
+    """Send one PING; return topology id and number of servers (0, 0 of a server on its own)."""
+    with socket.create_connection(address, timeout=3) as plain:
+        connection = plain
+        if certificate is not None:
+            context = ssl.create_default_context(cafile=str(certificate))
+            connection = context.wrap_socket(plain, server_hostname="localhost")
+        # Version 2.0, the default cache, no flags, intelligence 3, topology 0.
+        connection.sendall(bytes.fromhex("a0 01 14 17 00 00 03 00"))
+        with connection.makefile("rb") as stream:
+            magic, message_id, opcode, status, marker = stream.read(5).ljust(5, b"\xff")
+            if (magic, message_id, opcode, status) != (0xA1, 1, 0x18, 0):
+                raise ConnectionError(f"PING was answered with opcode {opcode}, status {status}")
+            return (_read_varint(stream), _read_varint(stream)) if marker == 1 else (0, 0)
+
+
+# ------------------------------------------------------------------ servers
+
+
+@dataclass
+class Node:
+    """One server process."""
+
+    port: int
+    pid: int
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return HOST, self.port
+
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text(errors="replace")
+
+    def alive(self) -> bool:
+        if self.process is not None:
+            return self.process.poll() is None
+        # The pid may be somebody else's by now; only ours has this folder in its command.
+        try:
+            command = Path(f"/proc/{self.pid}/cmdline").read_text(errors="replace")
+        except FileNotFoundError:
+            if sys.platform == "linux":
+                return False
+            command = subprocess.run(
+                ["ps", "-ww", "-o", "args=", "-p", str(self.pid)], capture_output=True, text=True
+            ).stdout
+        return str(self.folder) in command
+
+
+def end(nodes: Sequence[Node]) -> None:
+    """End these nodes: at once those whose pipe we hold, politely and then firmly the others."""
+    for node in nodes:
+        if node.process is not None and node.process.stdin is not None:
+            node.process.stdin.close()
+        elif node.alive():
+            os.kill(node.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    for node in nodes:
+        while node.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if node.alive():
+            os.kill(node.pid, signal.SIGKILL)
+        if node.process is not None:
+            node.process.wait()
+
+
+class Infinispan:
+    """One server, or a cluster of `nodes` servers, on free ports of 127.0.0.1.
+
+    Args:
+        auth: Clients have to log in as USER with PASSWORD.
+        tls: The endpoint speaks TLS only; clients trust `certificate`.
+        folder: Where configuration and logs go; a temporary folder when None.
+        port: Node i listens on port + i; free ports when None.
+        wait: Seconds within which all nodes have to be ready.
+        detached: The servers outlive this process; `end(nodes)` is the caller's business.
+    """
+
+    def __init__(
+        self,
+        version: str = MODERN,
+        *,
+        nodes: int = 1,
+        auth: bool = False,
+        tls: bool = False,
+        folder: Path | None = None,
+        port: int | None = None,
+        wait: float = 120.0,
+        detached: bool = False,
+    ) -> None:
+        if tls and is_legacy(version):
+            raise LaunchError(f"{version} offers no TLS here")
+        self.version = version
+        self.size = nodes
+        self.nodes: list[Node] = []
+        self.certificate: Path | None = None
+        self._auth = auth
+        self._tls = tls
+        self._folder = folder
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._port = port
+        self._wait = wait
+        self._detached = detached
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [node.address for node in self.nodes]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start all nodes and wait until each of them answers and knows all the others."""
+        jars = fetch(self.version)
+        _check_java()
+        folder = self._folder
+        if folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="infinispan-")
+            folder = Path(self._temporary.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        class_path = f"{_compile(self.version, jars)}{os.pathsep}{jars}{os.sep}*"
+        if self._tls:
+            self.certificate = _make_key(folder)
+        first = self._port or _free_ports(self.size)
+        if not _are_free(first, self.size):
+            raise LaunchError(f"port {first} of {HOST} is taken, or one of the next")
+        # Two each: the members' talk, and the sockets by which they notice a dead one.
+        cluster_ports = _free_ports(2 * self.size) if self.size > 1 else 0
+        deadline = time.monotonic() + self._wait
+        try:
+            for index in range(self.size):
+                where = folder / f"node{index}"
+                arguments = self._prepare(where, index, first + index, cluster_ports)
+                self.nodes.append(self._launch(where, first + index, [class_path, *arguments]))
+                if index == 0:
+                    self._wait_until_ready(1, deadline)  # the others find it and join
+            self._wait_until_ready(self.size, deadline)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        end(self.nodes)
+        self.nodes = []
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def stop_node(self, index: int) -> None:
+        """End one node of a cluster; the others make a new topology."""
+        end([self.nodes.pop(index)])
+
+    def _prepare(self, folder: Path, index: int, port: int, cluster: int) -> list[str]:
+        """Write a node's configuration; return its main class and the arguments of that."""
+        (folder / "conf").mkdir(parents=True)
+        (folder / "lib").mkdir()  # the full server wants this folder, empty or not
+        shutil.copy(_FILES / "log4j2.xml", folder / "conf")
+        if is_legacy(self.version):
+            return self._prepare_legacy(folder, index, port, cluster)
+        return self._prepare_full(folder, index, port, cluster)
+
+    def _launch(self, folder: Path, port: int, arguments: list[str]) -> Node:
+        class_path, *main = arguments
+        command = [
+            _tool("java"),
+            "-Xmx256m",
+            # Short-lived servers: less work before the first answer matters more than speed.
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Djava.net.preferIPv4Stack=true",
+            f"-Djgroups.bind_addr={HOST}",
+            f"-Djava.io.tmpdir={folder}",
+            f"-Dlog4j.configurationFile={folder / 'conf' / 'log4j2.xml'}",
+            *(f"--add-opens={package}=ALL-UNNAMED" for package in _LEGACY_OPENS),
+            "-cp",
+            class_path,
+            *([] if self._detached else ["Node"]),
+            *main,
+        ]
+        with (folder / "server.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if self._detached else subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                start_new_session=True,
+            )
+        return Node(port, process.pid, folder, process)
+
+    def _cluster_settings(self, index: int, first: int) -> dict[str, object]:
+        hosts = (f"{HOST}[{first + 2 * i}]" for i in range(self.size))
+        port = first + 2 * index
+        return {"port": port, "failure_port": port + 1, "members": ",".join(hosts)}
+
+    def _prepare_legacy(self, folder: Path, index: int, port: int, cluster: int) -> list[str]:
+        stack = ""
+        if cluster:
+            settings = self._cluster_settings(index, cluster)
+            (folder / "conf" / "jgroups.xml").write_text(_filled("jgroups-legacy.xml", **settings))
+            stack = str(folder / "conf" / "jgroups.xml")
+        login = [USER, PASSWORD] if self._auth else ["", ""]
+        return ["Legacy", str(port), f"node{index}", stack, *login]
+
+    def _prepare_full(self, folder: Path, index: int, port: int, cluster: int) -> list[str]:
+        stack = transport = ""
+        if cluster:
+            stack = _filled("jgroups.xml", **self._cluster_settings(index, cluster))
+            transport = f'<transport stack="loopback" node-name="node{index}"/>'
+        identity = users = authentication = ""
+        if self._tls:
+            shutil.copy(folder.parent / "server.pfx", folder / "conf")
+            identity = (
+                '<server-identities><ssl><keystore path="server.pfx" alias="server" '
+                f'password="{STORE_PASSWORD}"/></ssl></server-identities>'
+            )
+        if self._auth:
+            (folder / "conf" / "users.properties").write_text(f"{USER}={PASSWORD}\n")
+            (folder / "conf" / "groups.properties").write_text(f"{USER}=admin\n")
+            users = (
+                '<properties-realm groups-attribute="Roles">'
+                '<user-properties path="users.properties" plain-text="true"/>'
+                '<group-properties path="groups.properties"/></properties-realm>'
+            )
+            authentication = (
+                f'<authentication><sasl server-name="hotrod-codec" qop="auth" '
+                f'mechanisms="{SASL_MECHANISMS}"/></authentication>'
+            )
+        realm = ""
+        if identity or users:
+            realm = (
+                '<security><security-realms><security-realm name="default">'
+                f"{identity}{users}</security-realm></security-realms></security>"
+            )
+        configuration = _filled(
+            "infinispan.xml",
+            schema=".".join(self.version.split(".")[:2]),
+            stack=stack,
+            transport=transport,
+            caches=_cache_elements(bool(cluster)),
+            port=port,
+            realm=realm,
+            security_realm='security-realm="default"' if realm else "",
+            authentication=authentication,
+        )
+        (folder / "conf" / "infinispan.xml").write_text(configuration)
+        return ["org.infinispan.server.Bootstrap", "-s", str(folder)]
+
+    def _wait_until_ready(self, members: int, deadline: float) -> None:
+        """Wait until each node answers, with the same topology of `members` servers."""
+        while (problem := self._problem(members)) is not None:
+            if time.monotonic() > deadline:
+                raise LaunchError(f"not ready after {self._wait:.0f} s: {problem}")
+            time.sleep(0.1)
+
+    def _problem(self, members: int) -> str | None:
+        topologies = set()
+        for node in self.nodes:
+            if not node.alive() or _FAILED.search(node.log()):
+                tail = "\n  ".join(node.log().splitlines()[-40:])
+                raise LaunchError(f"Infinispan {self.version} did not start:\n  {tail}")
+            if not _STARTED.search(node.log()):
+                return f"port {node.port}: still starting"  # it may answer, but not yet well
+            try:
+                topologies.add(ping(node.address, self.certificate))
+            except OSError as error:
+                return f"port {node.port}: {error}"
+        if self.size > 1 and (len(topologies) > 1 or next(iter(topologies))[1] != members):
+            return f"wanted one topology of {members} servers, found {sorted(topologies)}"
+        return None
+
+
+# ------------------------------------------------------------------ command
+
+
+def _state_file(name: str) -> Path:
+    return home() / "run" / name / "state.json"
+
+
+def _load(name: str) -> list[Node]:
+    try:
+        state = json.loads(_state_file(name).read_text())
+    except FileNotFoundError:
+        return []
+    return [Node(node["port"], node["pid"], Path(node["folder"])) for node in state["nodes"]]
+
+
+def _start(options: argparse.Namespace) -> int:
+    file = _state_file(options.name)
+    if any(node.alive() for node in _load(options.name)):
+        raise LaunchError(f"'{options.name}' is running; stop it first or give another --name")
+    shutil.rmtree(file.parent, ignore_errors=True)
+    servers = Infinispan(
+        options.version,
+        nodes=options.nodes,
+        auth=options.auth,
+        tls=options.tls,
+        folder=file.parent,
+        port=options.port,
+        detached=True,
+    )
+    began = time.monotonic()
+    servers.start()
+    nodes = [{"port": n.port, "pid": n.pid, "folder": str(n.folder)} for n in servers.nodes]
+    file.write_text(json.dumps({"version": options.version, "nodes": nodes}, indent=1))
+    for node in servers.nodes:
+        print(f"{HOST}:{node.port}  pid {node.pid}  log {node.folder / 'server.log'}")
+    if servers.certificate is not None:
+        print(f"certificate {servers.certificate}")
+    print(f"Infinispan {options.version} ready after {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    nodes = _load(options.name)
+    end(nodes)
+    shutil.rmtree(_state_file(options.name).parent, ignore_errors=True)
+    print(f"stopped {len(nodes)} server(s)")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    nodes = _load(options.name)
+    for node in nodes:
+        print(f"{HOST}:{node.port}  pid {node.pid}  {'running' if node.alive() else 'gone'}")
+    if not nodes:
+        print(f"no server named '{options.name}'")
+    return 0 if nodes and all(node.alive() for node in nodes) else 3
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    print(fetch(options.version))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Real Infinispan servers on 127.0.0.1.")
+    commands = parser.add_subparsers(required=True, metavar="start|stop|status|fetch")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text)
+        added.set_defaults(run=run)
+        if name != "fetch":
+            added.add_argument("--name", default="default", help="to run several side by side")
+        if name in ("start", "fetch"):
+            tried = f"tried: {MODERN} (default), {OLDER}, {LEGACY}"
+            added.add_argument("--version", default=MODERN, help=tried)
+        return added
+
+    start = command("start", _start, "start and wait until ready")
+    start.add_argument("--nodes", type=int, default=1, choices=range(1, 6))
+    start.add_argument("--port", type=int, help="of the first node (default: a free one)")
+    start.add_argument("--auth", action="store_true", help=f"log in as {USER}, {PASSWORD}")
+    start.add_argument("--tls", action="store_true", help="with a certificate made for the run")
+    command("stop", _stop, "stop")
+    command("status", _status, "say whether it runs")
+    command("fetch", _fetch, "only fetch the jars")
+    return parser
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    raise SystemExit(143)
+
+
+def main() -> int:
+    # A start that is told to end takes its half-started servers with it.
+    signal.signal(signal.SIGTERM, _interrupted)
+    options = _parser().parse_args()
+    try:
+        return int(options.run(options))
+    except LaunchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
