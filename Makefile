@@ -86,8 +86,8 @@ SANITIZED := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHOTROD_SANITIZE=address,undefin
 .PHONY: c-test
 c-test: $(VENV)/.dev ## the C library's tests and a short fuzzing, under ASan and UBSan
 	@mkdir -p build
-	$(call c_build,build/c-test,$(CC),$(SANITIZED))
-	@$(TOOLS) ctest --test-dir build/c-test --output-on-failure
+	$(call c_build,build/c-test-$(CC),$(CC),$(SANITIZED))
+	@$(TOOLS) ctest --test-dir build/c-test-$(CC) --output-on-failure
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutations (FUZZ_RUNS=...)
@@ -130,9 +130,8 @@ coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines a
 	COVERAGE_CORE=ctrace build/coverage/venv/bin/python -m coverage run -m pytest -q $(ARGS)
 	build/coverage/venv/bin/python -m coverage report
 	build/coverage/venv/bin/python -m coverage html -q -d build/coverage/html
-	$(BIN)/gcovr -r . --filter csrc/ --txt-summary --txt build/coverage/csrc-lines.txt build/coverage/build
-	@cat build/coverage/csrc-lines.txt
-	$(BIN)/gcovr -r . --filter csrc/ --branches --exclude-unreachable-branches build/coverage/build
+	$(BIN)/gcovr -r . --filter csrc/ --txt - build/coverage/build
+	$(BIN)/gcovr -r . --filter csrc/ --txt-metric branch --txt-summary --txt - build/coverage/build
 
 .PHONY: bench
 bench: build ## pytest-benchmark over bench/; the figures also go to bench-result.json

@@ -121,6 +121,15 @@ static bool is_success(uint8_t status)
     return status == 0x00 || status == 0x06;
 }
 
+/* Whether an answer to this operation may have the status. Of another one the codec could not tell
+ * what follows it. */
+static bool fits(const hr_row *row, uint8_t status)
+{
+    if (has_previous(status))
+        return row->response_body[0] == HR_PREVIOUS;
+    return status != 0x05;
+}
+
 /* Which fields follow the header. [wire-core 3.1, 7.3] */
 const uint8_t *hr_response_fields(const hr_response *response)
 {
@@ -354,7 +363,7 @@ static void get_status(hr_reader *r, const hr_context *c, hr_response *a)
     a->status = hr_get_u8(r);
     if (!hr_ok(r))
         return;
-    if (!hr_is_status(a->status)) {
+    if (!hr_is_status(a->status) || (!a->is_error && a->row && !fits(a->row, a->status))) {
         hr_fail(r, HR_BAD_STATUS, at, 0, a->status);
         return;
     }
@@ -372,9 +381,13 @@ static void get_marked_topology(hr_reader *r, const hr_context *c, hr_response *
 {
     hr_mark(r, "topology marker", HR_U8);
     a->topology.form = HR_TOPOLOGY_NONE;
+    const uint8_t *at = r->pos;
     uint8_t marker = hr_get_u8(r);
-    if (marker == 1)
-        hr_get_topology(r, hr_topology_form_of(c->version, c->intelligence), &a->topology);
+    hr_topology_form form = hr_topology_form_of(c->version, c->intelligence);
+    if (marker == 1 && form == HR_TOPOLOGY_NONE)
+        hr_fail(r, HR_BAD_VALUE, at, c->intelligence, marker);
+    else if (marker == 1)
+        hr_get_topology(r, form, &a->topology);
     else if (marker > 1)
         r->loose = true; /* Java's clients take any value but 1 for "nothing" */
 }

@@ -56,9 +56,10 @@ void hr_get_media(hr_reader *r, hr_media *m)
 
 hr_topology_form hr_topology_form_of(uint8_t version, uint8_t intelligence)
 {
-    /* A server that sends a topology to a client which cannot use one writes the shortest form. */
-    if (intelligence != HR_HASH_DISTRIBUTION_AWARE)
+    if (intelligence == HR_TOPOLOGY_AWARE)
         return HR_TOPOLOGY_SERVERS;
+    if (intelligence != HR_HASH_DISTRIBUTION_AWARE)
+        return HR_TOPOLOGY_NONE; /* no server sends one to such a client */
     if (version == 10)
         return HR_TOPOLOGY_WHEEL_10;
     return version < 20 ? HR_TOPOLOGY_WHEEL_11 : HR_TOPOLOGY_SEGMENTS;

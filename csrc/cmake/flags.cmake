@@ -9,7 +9,7 @@ if(MSVC)
 else()
   target_compile_options(hotrod_warnings INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
-    -Wpointer-arith -Wcast-align -Wvla
+    -Wpointer-arith -Wvla
     $<$<BOOL:${HOTROD_WERROR}>:-Werror>)
 endif()
 

@@ -21,6 +21,7 @@ from hotrod_codec._ext.codec import (
     decode_response,
     encode_request,
     encode_response,
+    layout,
     trace_request,
     trace_response,
 )
@@ -44,7 +45,7 @@ from hotrod_codec.errors import (
     UnknownVersionError,
 )
 from hotrod_codec.ops import MEDIA_TYPES, Flag, Intelligence, Op, Status, TimeUnit, Version
-from hotrod_codec.values import Duration, Limits, MediaType, Metadata, ServerAddress, Topology
+from hotrod_codec.values import Duration, FieldLayout, Layout, Limits, MediaType, Metadata, ServerAddress, Topology
 
 __all__ = [
     "MEDIA_TYPES",
@@ -54,12 +55,14 @@ __all__ = [
     "Duration",
     "EncodeError",
     "Event",
+    "FieldLayout",
     "Flag",
     "HashWheel",
     "HotRodError",
     "IllegalLifecycleStateError",
     "Intelligence",
     "InvalidMagicOrMessageIdError",
+    "Layout",
     "LimitError",
     "Limits",
     "MediaType",
@@ -88,6 +91,7 @@ __all__ = [
     "decode_response",
     "encode_request",
     "encode_response",
+    "layout",
     "murmur2",
     "murmur3",
     "segment_of",

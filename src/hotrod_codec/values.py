@@ -12,10 +12,12 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from hotrod_codec.errors import EncodeError
-from hotrod_codec.ops import MEDIA_TYPES, TimeUnit
+from hotrod_codec.ops import MEDIA_TYPES, Op, TimeUnit, Version
 
 __all__ = [
     "Duration",
+    "FieldLayout",
+    "Layout",
     "Limits",
     "MediaType",
     "Metadata",
@@ -245,6 +247,45 @@ class Topology:
             raise ValueError("a hash_version needs either segment_owners or hash_ids")
         if self.hash_ids is not None and len(self.hash_ids) != len(self.servers):
             raise ValueError("hash_ids: one for each of servers")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLayout:
+    """A field of a body.
+
+    Attributes:
+        names: Its name in Python; two where the field has two values, such as lifespan and
+            max_idle.
+        kind: How it is written: the hr_kind of csrc/hotrod.h in lower case, such as "bytes".
+        since: The first version that has it.
+        optional: Whether it may be left out when encoding.
+    """
+
+    names: tuple[str, ...]
+    kind: str
+    since: Version
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What frames of an operation (or event) hold behind their header, in order.
+
+    Attributes:
+        op: The operation.
+        request_code: Its opcode in requests; None for an event.
+        response_code: Its opcode in responses.
+        since, until: The versions that have it.
+        request, response: The fields; those of a response as far as its status carries them.
+    """
+
+    op: Op
+    request_code: int | None
+    response_code: int
+    since: Version
+    until: Version
+    request: tuple[FieldLayout, ...]
+    response: tuple[FieldLayout, ...]
 
 
 @dataclass(frozen=True, slots=True)

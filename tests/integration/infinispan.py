@@ -225,6 +225,7 @@ def _cache_elements(cluster: bool) -> str:
     mortal = '<expiration lifespan="1800000" max-idle="900000"/>'
     elements = [
         cache("octets", octets),
+        cache("many", octets),
         cache("text", "text/plain"),
         cache("json", "application/json"),
         cache("objects", "application/x-java-object"),

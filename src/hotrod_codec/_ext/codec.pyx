@@ -31,7 +31,9 @@ from collections.abc import Mapping
 
 from hotrod_codec.errors import DecodeError, EncodeError, LimitError, server_error
 from hotrod_codec.ops import MEDIA_TYPES, Flag, Intelligence, Op, Status, TimeUnit, Version
-from hotrod_codec.values import Duration, Limits, MediaType, Metadata, ServerAddress, Topology
+from hotrod_codec.values import (
+    Duration, FieldLayout, Layout, Limits, MediaType, Metadata, ServerAddress, Topology,
+)
 
 cdef extern from *:
     """
@@ -1359,7 +1361,7 @@ cdef object error_of(const hr_stop *stop, str op, uint64_t base):
     elif stop.result == HR_BAD_STATUS and wanted:
         problem = f"found {found:#04x}, expected an error's status, {wanted:#04x} or higher"
     elif stop.result == HR_BAD_STATUS:
-        problem = f"unknown status {found:#04x}; the body behind it cannot be read"
+        problem = f"found {found:#04x}, which such an answer never has; what follows is not known"
     elif stop.result == HR_BAD_LENGTH:
         problem = f"length {found}; the most that peers know is {wanted}"
     elif stop.result == HR_OVER_LIMIT:
@@ -1369,6 +1371,9 @@ cdef object error_of(const hr_stop *stop, str op, uint64_t base):
                    f"pass limits=Limits({limit}=...) to take more")
     elif name == "owners of segment":
         problem = f"found server {found}, but there are only {wanted} servers"
+    elif name == "topology marker":
+        problem = (f"a topology comes, but the request's intelligence is {wanted}: "
+                   "its form is not known")
     else:
         problem = f"found {found:#04x}, expected at most {wanted:#04x}"
     return kind(problem, op=op, field=field, offset=base + stop.at)
@@ -1492,17 +1497,46 @@ def decode_response(data, /, request, offset=0, *, limits=None, short_previous=F
         PyBuffer_Release(&view)
 
 
-# ---- tracing ------------------------------------------------------------------------------------
+# ---- what the rows say ------------------------------------------------------------------------
 
 cdef dict KIND_NAMES = {
     HR_BYTES: "bytes", HR_TEXT: "text", HR_U8: "u8", HR_VINT: "vint", HR_VLONG: "vlong",
-    HR_I64: "i64", HR_MEDIA: "media", HR_PARAMS: "params",
+    HR_I64: "i64", HR_LIFE: "life", HR_META: "meta", HR_OLD_VALUE: "old_value",
+    HR_MEDIA: "media", HR_PAIRS: "pairs", HR_PAIRS_MORE: "pairs_more",
+    HR_BYTES_LIST: "bytes_list", HR_BYTES_MORE: "bytes_more", HR_TEXT_PAIRS: "text_pairs",
+    HR_PARAMS: "params", HR_U16_LIST: "u16_list",
 }
 
 
+cdef tuple fields_of(const uint8_t *ids):
+    cdef const hr_field *f
+    out = []
+    while ids[0] != HR_END:
+        f = &hr_fields[ids[0]]
+        out.append(FieldLayout(FIELD_NAMES[ids[0]], KIND_NAMES[f.kind],
+                               VERSION_MEMBERS[f.since], f.optional))
+        ids += 1
+    return tuple(out)
+
+
+def layout(op, /):
+    """The layout of an operation's (or event's) frames, as the codec's own table has it.
+
+    Raises:
+        EncodeError: An unknown operation.
+    """
+    cdef const hr_row *row = row_of(op)
+    return Layout(
+        OPS[index_of(row)], None if row.is_event else row.request, row.response,
+        VERSION_MEMBERS[row.since], VERSION_MEMBERS[row.until],
+        fields_of(row.request_body), fields_of(row.response_body))
+
+
+# ---- tracing ------------------------------------------------------------------------------------
+
 cdef void note(void *arg, const char *name, size_t start, size_t end, hr_kind kind,
                int64_t item) noexcept:
-    (<list>arg).append((name.decode(), start, end, KIND_NAMES.get(kind, "list"), item))
+    (<list>arg).append((name.decode(), start, end, KIND_NAMES[kind], item))
 
 
 def trace_request(data, /, offset=0, *, limits=None):

@@ -132,10 +132,14 @@ def segment_of(key, num_segments):
     return hr_segment_of_hash(_murmur3(key, HR_HASH_SEED), count)
 
 
-cdef tuple _hold(object keys):
-    """`keys` as a tuple of bytes: what nobody can change while its addresses are in use."""
+cdef tuple _hold(object keys, Py_ssize_t *work):
+    """`keys` as a tuple of bytes: what nobody can change while its addresses are in use.
+
+    `work` becomes what hashing them costs, in bytes hashed.
+    """
     cdef tuple held
     cdef object key
+    cdef PyObject *item
     cdef Py_ssize_t i
     if not isinstance(keys, (list, tuple)):
         try:
@@ -145,9 +149,12 @@ cdef tuple _hold(object keys):
                 f"keys: wants an iterable of bytes-like objects, got {type(keys).__name__}"
             ) from None
     held = tuple(keys)
+    work[0] = 0
     for i in range(len(held)):
-        if not is_bytes(borrowed_item(held, i)):
+        item = borrowed_item(held, i)
+        if not is_bytes(item):
             break
+        work[0] += bytes_size(item) + BYTES_PER_KEY
     else:
         return held
     copies = []
@@ -155,7 +162,7 @@ cdef tuple _hold(object keys):
         if not PyObject_CheckBuffer(key):
             raise _wants_bytes(f"keys: item {i}", key)
         copies.append(PyBytes_FromObject(key))
-    return tuple(copies)
+    return _hold(copies, work)
 
 
 cdef void _borrow(tuple keys, Py_ssize_t first, Py_ssize_t count, hr_slice *slices) noexcept:
@@ -168,12 +175,12 @@ cdef void _borrow(tuple keys, Py_ssize_t first, Py_ssize_t count, hr_slice *slic
         slices[i].len = <size_t>bytes_size(key)
 
 
-cdef int _segments(tuple keys, int32_t num_segments, int32_t *segments) except -1:
-    cdef Py_ssize_t count = len(keys), i, chunk, work = 0
+cdef int _segments(
+    tuple keys, Py_ssize_t work, int32_t num_segments, int32_t *segments
+) except -1:
+    cdef Py_ssize_t count = len(keys), i, chunk
     cdef hr_slice few[CHUNK]
     cdef hr_slice *slices
-    for i in range(count):
-        work += bytes_size(borrowed_item(keys, i)) + BYTES_PER_KEY
     if work < NOGIL_BYTES:
         for i in range(0, count, CHUNK):
             chunk = min(<Py_ssize_t>CHUNK, count - i)
@@ -203,12 +210,13 @@ def segments_of(keys, num_segments):
     import numpy  # costs more than all the rest of the package's import
 
     cdef int32_t count = _int32(num_segments, "num_segments", 1)
-    cdef tuple held = _hold(keys)
+    cdef Py_ssize_t work
+    cdef tuple held = _hold(keys, &work)
     cdef Py_buffer view
     result = numpy.empty(len(held), numpy.int32)
     PyObject_GetBuffer(result, &view, PyBUF_WRITABLE)
     try:
-        _segments(held, count, <int32_t *>view.buf)
+        _segments(held, work, count, <int32_t *>view.buf)
     finally:
         PyBuffer_Release(&view)
     return result

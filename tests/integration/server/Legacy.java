@@ -14,7 +14,7 @@ import org.infinispan.server.hotrod.configuration.HotRodServerConfigurationBuild
  * One node of the 9.4 line's Hot Rod server: java Legacy PORT NODE_NAME STACK_FILE USER PASSWORD
  *
  * STACK_FILE is the cluster's JGroups configuration, USER the only one who may log in; an empty
- * argument means no cluster, no authentication. The caches are those of infinispan.xml.
+ * argument means no cluster, no authentication. Caches: those of a full server but for "json".
  */
 public class Legacy {
     public static void main(String[] args) throws Exception {
@@ -57,6 +57,7 @@ public class Legacy {
         String octets = MediaType.APPLICATION_OCTET_STREAM_TYPE;
         Map<String, ConfigurationBuilder> all = new LinkedHashMap<>();
         all.put("octets", cache(distributed, octets));
+        all.put("many", cache(distributed, octets));
         all.put("text", cache(distributed, MediaType.TEXT_PLAIN_TYPE));
         all.put("objects", cache(distributed, MediaType.APPLICATION_OBJECT_TYPE));
         ConfigurationBuilder mortal = cache(distributed, octets);

@@ -1,0 +1,1 @@
+"""The codec against real Infinispan servers; see README.md."""

@@ -1,0 +1,171 @@
+"""What a server tells of itself and of what went wrong: ping, stats, errors, broken requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hotrod_codec import MediaType, Op, Response, ServerError, Status, Version
+
+from integration.peers import Peer
+
+# ------------------------------------------------------------------ ping
+
+
+@pytest.mark.operation(Op.PING)
+@pytest.mark.versions(until=Version.V2_8)
+def test_a_ping_until_2_8_tells_nothing(peer: Peer) -> None:
+    answer = peer.call(Op.PING)
+    assert (answer.status, answer.fields) == (Status.SUCCESS, {})
+
+
+@pytest.mark.operation(Op.PING)
+@pytest.mark.versions(since=Version.V2_9)
+@pytest.mark.parametrize(
+    ("cache", "name"),
+    [
+        ("", "application/octet-stream"),
+        ("octets", "application/octet-stream"),
+        ("text", "text/plain"),
+        ("objects", "application/x-java-object"),
+    ],
+)
+def test_a_ping_from_2_9_on_tells_the_caches_media_types(
+    peer: Peer, cache: str, name: str
+) -> None:
+    answer = peer.call(Op.PING, cache=cache)
+    assert answer.key_media_type.name == name
+    assert answer.value_media_type.name == name
+
+
+@pytest.mark.operation(Op.PING)
+@pytest.mark.versions(since=Version.V2_9, until=Version.V2_9)
+def test_a_ping_of_2_9_tells_no_more_than_that(peer: Peer) -> None:
+    assert list(peer.call(Op.PING).fields) == ["key_media_type", "value_media_type"]
+
+
+@pytest.mark.operation(Op.PING)
+@pytest.mark.versions(since=Version.V3_0)
+def test_a_ping_from_3_0_on_tells_what_the_server_can_do(peer: Peer) -> None:
+    answer = peer.call(Op.PING)
+    newest = Version.V4_1 if peer.target.server.startswith("16.") else Version.V4_0
+    assert answer.server_version == newest
+    # The server's list also has operations that are no part of 2.9.
+    asked = {Op.PUT, Op.GET, Op.PUT_IF_ABSENT, Op.REPLACE, Op.REMOVE, Op.CLEAR, Op.SIZE, Op.PING}
+    assert asked <= set(answer.opcodes)
+    assert len(answer.opcodes) == len(set(answer.opcodes)) > 50
+
+
+# ------------------------------------------------------------------ statistics
+
+
+@pytest.mark.operation(Op.STATS)
+def test_stats_have_the_documented_names_and_numbers(peer: Peer) -> None:
+    answer = peer.call(Op.STATS)
+    assert answer.status == Status.SUCCESS
+    names = {
+        "timeSinceStart",
+        "currentNumberOfEntries",
+        "stores",
+        "retrievals",
+        "hits",
+        "misses",
+        "removeHits",
+        "removeMisses",
+    }
+    assert names <= set(answer.stats)
+    assert all(text.removeprefix("-").isdecimal() for text in answer.stats.values())
+
+
+@pytest.mark.operation(Op.STATS)
+def test_stats_count_what_was_done(peer: Peer, key: bytes) -> None:
+    def change(before: dict[str, str], after: dict[str, str]) -> dict[str, int]:
+        names = ("stores", "hits", "misses", "removeHits", "removeMisses")
+        return {name: int(after[name]) - int(before[name]) for name in names}
+
+    before = peer.call(Op.STATS).stats
+    peer.call(Op.PUT, key=key, value=b"one")
+    peer.call(Op.GET, key=key)
+    peer.call(Op.GET, key=key)
+    peer.call(Op.GET, key=b"missing " + key)
+    peer.call(Op.REMOVE, key=key)
+    peer.call(Op.REMOVE, key=key)
+    after = peer.call(Op.STATS).stats
+    expected = {"stores": 1, "hits": 2, "misses": 1, "removeHits": 1, "removeMisses": 1}
+    assert change(before, after) == expected
+
+
+# ------------------------------------------------------------------ errors
+
+ARGUMENTS: dict[Op, dict[str, Any]] = {
+    Op.PUT: {"key": b"k", "value": b"v"},
+    Op.GET: {"key": b"k"},
+    Op.PUT_IF_ABSENT: {"key": b"k", "value": b"v"},
+    Op.REPLACE: {"key": b"k", "value": b"v"},
+    Op.REPLACE_IF_UNMODIFIED: {"key": b"k", "entry_version": 1, "value": b"v"},
+    Op.REMOVE: {"key": b"k"},
+    Op.REMOVE_IF_UNMODIFIED: {"key": b"k", "entry_version": 1},
+    Op.CONTAINS_KEY: {"key": b"k"},
+    Op.GET_WITH_VERSION: {"key": b"k"},
+    Op.CLEAR: {},
+    Op.STATS: {},
+    Op.PING: {},
+    Op.BULK_GET: {},
+    Op.GET_WITH_METADATA: {"key": b"k"},
+    Op.BULK_GET_KEYS: {},
+    Op.SIZE: {},
+    Op.PUT_ALL: {"entries": [(b"k", b"v")]},
+    Op.GET_ALL: {"keys": [b"k"]},
+}
+EACH_OPERATION = pytest.mark.parametrize(
+    "op",
+    [pytest.param(op, id=op.name.lower(), marks=pytest.mark.operation(op)) for op in ARGUMENTS],
+)
+
+
+@EACH_OPERATION
+def test_an_unknown_cache_is_an_error(peer: Peer, op: Op) -> None:
+    answer = peer.call(op, cache="nowhere", **ARGUMENTS[op])
+    assert (answer.op, answer.is_error) == (op, True)
+    assert answer.status == Status.REQUEST_PARSING_ERROR
+    assert "CacheNotFoundException" in answer.error
+    with pytest.raises(ServerError, match="CacheNotFoundException"):
+        answer.raise_for_status()
+
+
+def exchange(peer: Peer, frame: bytes) -> Response:
+    """Send these bytes instead of a request; return the first answer, read as one to PING."""
+    peer.socket.sendall(frame)
+    return peer.receive(peer.encode(Op.PING))
+
+
+@pytest.mark.operation(Op.PING)
+def test_an_unknown_operation_is_an_error(peer: Peer) -> None:
+    frame = bytearray(peer.encode(Op.PING, message_id=77).encode())
+    frame[3] = 0x7D
+    answer = exchange(peer, bytes(frame))
+    assert (answer.message_id, answer.status) == (77, Status.UNKNOWN_COMMAND)
+    assert answer.error
+
+
+@pytest.mark.operation(Op.PING)
+def test_a_stray_byte_is_an_error_of_no_request(peer: Peer) -> None:
+    answer = exchange(peer, b"\xa5")
+    assert (answer.message_id, answer.status) == (0, Status.INVALID_MAGIC_OR_MESSAGE_ID)
+    assert answer.error
+
+
+@pytest.mark.operation(Op.GET)
+@pytest.mark.versions(since=Version.V2_8)
+def test_a_media_type_that_cannot_be_converted_is_an_error(peer: Peer, key: bytes) -> None:
+    peer.call(Op.PUT, key=key, value=b"one")
+    answer = peer.call(Op.GET, key=key, value_media_type="image/png")
+    assert answer.status == Status.SERVER_ERROR
+    assert "image/png" in answer.error
+
+
+@pytest.mark.operation(Op.GET)
+@pytest.mark.versions(since=Version.V2_8)
+def test_an_unknown_media_type_number_is_an_error(peer: Peer, key: bytes) -> None:
+    answer = peer.call(Op.GET, key=key, key_media_type=MediaType("", id=99))
+    assert answer.is_error
