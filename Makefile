@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Our own cmake and ninja first, whatever the machine has.
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 BUILD := build/editable
-C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.c)
+C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.c bench/bare/*.c)
 PY_FILES := $(wildcard src tests tools bench examples docs)
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 EXTENSIONS := $(patsubst src/hotrod_codec/_ext/%.pyx,hotrod_codec._ext.%,$(wildcard src/hotrod_codec/_ext/*.pyx))
@@ -40,6 +40,10 @@ $(VENV)/.made:
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.made
 	$(PIP) install --group test --group build
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.dev
+	$(PIP) install --group bench
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
@@ -86,8 +90,8 @@ SANITIZED := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHOTROD_SANITIZE=address,undefin
 .PHONY: c-test
 c-test: $(VENV)/.dev ## the C library's tests and a short fuzzing, under ASan and UBSan
 	@mkdir -p build
-	$(call c_build,build/c-test-$(CC),$(CC),$(SANITIZED))
-	@$(TOOLS) ctest --test-dir build/c-test-$(CC) --output-on-failure
+	$(call c_build,build/c-test-$(notdir $(CC)),$(CC),$(SANITIZED))
+	@$(TOOLS) ctest --test-dir build/c-test-$(notdir $(CC)) --output-on-failure
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutations (FUZZ_RUNS=...)
@@ -134,8 +138,11 @@ coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines a
 	$(BIN)/gcovr -r . --filter csrc/ --txt-metric branch --txt-summary --txt - build/coverage/build
 
 .PHONY: bench
-bench: build ## pytest-benchmark over bench/; the figures also go to bench-result.json
-	$(BIN)/pytest bench --benchmark-min-time=0.0002 --benchmark-disable-gc \
+bench: build $(VENV)/.bench ## time relative to references: a table, and bench-result.json
+	@$(TOOLS) cmake -S bench/bare -B build/bare -G Ninja -DCMAKE_BUILD_TYPE=Release \
+	    -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/bare.log 2>&1 || { cat build/bare.log; exit 1; }
+	@$(TOOLS) cmake --build build/bare
+	$(BIN)/pytest bench --benchmark-quiet --benchmark-min-time=0.0002 --benchmark-max-time=0.2 \
 	    --benchmark-json=bench-result.json $(ARGS)
 
 # ---- checking -----------------------------------------------------------------------------------
@@ -211,4 +218,4 @@ clean: ## remove .venv and all that was built
 	rm -rf $(VENV) build dist .coverage .coverage.* bench-result.json \
 	    .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	rm -f src/hotrod_codec/_ext/*.c
-	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 /* codec.c - whole frames: encode and decode, requests and responses, by walking rows of ops.def.
  * Knows headers, which status carries which body, and what a response is read against. Knows no
- * operation by name but for the two that a 1.x server shortens. */
+ * operation by name but for those whose answers have a rule of their own. */
 
 #include "wire.h"
 
@@ -101,8 +101,7 @@ static void get_body(hr_reader *r, const uint8_t *fields, hr_body *body, hr_form
         if (d->stop_at_list && fields[1] == HR_END && hr_is_list((hr_kind)f->kind)) {
             hr_mark(r, f->name, (hr_kind)f->kind);
             d->into = (hr_list *)((char *)body + f->offset);
-            *d->into = (hr_list){0};
-            hr_begin_list(r, (hr_kind)f->kind, &d->list);
+            hr_begin_list(r, (hr_kind)f->kind, form, d->into, &d->list);
         } else {
             hr_get_field(r, f, body, form);
         }
@@ -125,9 +124,12 @@ static bool is_success(uint8_t status)
  * what follows it. */
 static bool fits(const hr_row *row, uint8_t status)
 {
-    if (has_previous(status))
-        return row->response_body[0] == HR_PREVIOUS;
-    return status != 0x05;
+    const uint8_t *body = row->response_body;
+    if (status == 0x05)
+        return row == &hr_rows[ROW_ITERATION_NEXT] || row == &hr_rows[ROW_ITERATION_END];
+    if (status == 0x04 && body[0] == HR_NUMBER)
+        return true; /* a counter at its bound */
+    return !has_previous(status) || body[0] == HR_PREVIOUS;
 }
 
 /* Which fields follow the header. [wire-core 3.1, 7.3] */
@@ -142,7 +144,9 @@ const uint8_t *hr_response_fields(const hr_response *response)
         bool there = response->version < 20 ? response->has_body : has_previous(response->status);
         return there ? row->response_body : no_fields;
     }
-    return is_success(response->status) ? row->response_body : no_fields;
+    bool there = is_success(response->status) || /* an unknown iteration has an empty batch */
+                 (response->status == 0x05 && row == &hr_rows[ROW_ITERATION_NEXT]);
+    return there ? row->response_body : no_fields;
 }
 
 /* 1.x: the request's flag decides whether the previous value is there, not the status.
@@ -196,7 +200,7 @@ size_t hr_request_size(const hr_request *q)
     if (q->version >= HR_MEDIA_TYPES_SINCE)
         size += hr_media_size(&q->key_type) + hr_media_size(&q->value_type);
     if (q->version >= HR_OTHER_PARAMS_SINCE)
-        size += hr_list_size(HR_PARAMS, &q->params);
+        size += hr_list_size(HR_PARAMS, &q->params, (hr_form){q->version, flags});
     return size + body_size(hr_request_fields(q), &q->body, (hr_form){q->version, flags});
 }
 
@@ -218,7 +222,7 @@ uint8_t *hr_encode_request(uint8_t *p, const hr_request *q)
         p = hr_put_media(p, &q->value_type);
     }
     if (q->version >= HR_OTHER_PARAMS_SINCE)
-        p = hr_put_list(p, HR_PARAMS, &q->params);
+        p = hr_put_list(p, HR_PARAMS, &q->params, (hr_form){q->version, flags});
     return put_body(p, hr_request_fields(q), &q->body, (hr_form){q->version, flags});
 }
 
@@ -268,7 +272,7 @@ static void get_request_header(hr_reader *r, hr_request *q)
     }
     if (hr_ok(r) && q->version >= HR_OTHER_PARAMS_SINCE) {
         hr_mark(r, "other parameters", HR_PARAMS);
-        hr_get_list(r, HR_PARAMS, &q->params);
+        hr_get_list(r, HR_PARAMS, (hr_form){q->version, 0}, &q->params);
     }
 }
 

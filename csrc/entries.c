@@ -3,99 +3,262 @@
 
 #include "wire.h"
 
-enum ending { COUNTED, MARKED }; /* vInt count before the items; 01 before each and 00 at the end */
+/* How a list says where it ends. */
+enum ending {
+    COUNTED,      /* vInt count before the items */
+    BYTE_COUNTED, /* a count of one byte */
+    MARKED,       /* 01 before each item, 00 behind the last */
+    CUT           /* an empty item behind the last */
+};
 
-/* What an item of the list holds. */
+/* What an item holds: one or two slices, or something of its own. */
+enum content { BYTES, TEXT, BYTES_BYTES, TEXT_TEXT, TEXT_BYTES, NUMBER, ITERATED, XID, MODIFICATION };
+
 typedef struct shape {
-    uint8_t ending;
-    uint8_t parts;     /* slices; 0: a number of two bytes */
-    uint8_t least;     /* bytes of an item at the least */
-    uint8_t part_kind; /* of its last part; a first part of two is text where `named` */
-    bool named;
+    uint8_t ending, content;
+    uint8_t least; /* bytes of an item at the least */
 } shape;
 
-static shape shape_of(hr_kind kind)
-{
-    switch (kind) {
-    case HR_PAIRS: return (shape){COUNTED, 2, 2, HR_BYTES, false};
-    case HR_PAIRS_MORE: return (shape){MARKED, 2, 3, HR_BYTES, false};
-    case HR_BYTES_LIST: return (shape){COUNTED, 1, 1, HR_BYTES, false};
-    case HR_BYTES_MORE: return (shape){MARKED, 1, 2, HR_BYTES, false};
-    case HR_TEXT_PAIRS: return (shape){COUNTED, 2, 2, HR_TEXT, true};
-    case HR_PARAMS: return (shape){COUNTED, 2, 2, HR_BYTES, true};
-    default: return (shape){COUNTED, 0, 2, HR_U8, false}; /* HR_U16_LIST */
-    }
-}
+static const shape shapes[HR_NUM_KINDS] = {
+    [HR_PAIRS] = {COUNTED, BYTES_BYTES, 2},
+    [HR_PAIRS_MORE] = {MARKED, BYTES_BYTES, 3},
+    [HR_BYTES_LIST] = {COUNTED, BYTES, 1},
+    [HR_BYTES_MORE] = {MARKED, BYTES, 2},
+    [HR_FEW_BYTES] = {BYTE_COUNTED, BYTES, 1},
+    [HR_PIECES] = {CUT, BYTES, 1},
+    [HR_TEXT_LIST] = {COUNTED, TEXT, 1},
+    [HR_TEXT_PAIRS] = {COUNTED, TEXT_TEXT, 2},
+    [HR_PARAMS] = {COUNTED, TEXT_BYTES, 2},
+    [HR_FEW_PARAMS] = {BYTE_COUNTED, TEXT_BYTES, 2},
+    [HR_U16_LIST] = {COUNTED, NUMBER, 2},
+    [HR_ITERATED] = {COUNTED, ITERATED, 1},
+    [HR_XIDS] = {COUNTED, XID, 5},
+    [HR_MODIFICATIONS] = {COUNTED, MODIFICATION, 2},
+};
+
+enum { PROJECTIONS_SINCE = 24, ITERATED_METADATA_SINCE = 25 };
 
 bool hr_is_list(hr_kind kind)
 {
     return kind >= HR_PAIRS;
 }
 
+size_t hr_most_items(hr_kind kind)
+{
+    /* Servers from 9.4 on read the count of task parameters as a signed byte, older ones as a
+     * vInt: up to 127 both agree. decisions.md: counts of one byte */
+    if (kind == HR_FEW_PARAMS)
+        return INT8_MAX;
+    return kind == HR_FEW_BYTES ? UINT8_MAX : INT32_MAX;
+}
+
+static unsigned parts_of(shape s)
+{
+    return s.content <= TEXT ? 1 : s.content <= TEXT_BYTES ? 2 : 0;
+}
+
+static uint32_t projections_of(const hr_list *list)
+{
+    return ((const hr_batch *)(const void *)list)->projections;
+}
+
 /* ---- writing ------------------------------------------------------------------------------- */
 
-size_t hr_list_size(hr_kind kind, const hr_list *list)
+static size_t iterated_size(const hr_iterated *e, uint32_t projections, hr_form form)
 {
-    shape s = shape_of(kind);
-    size_t size = s.ending == COUNTED ? hr_varint_size(list->count) : 1;
-    if (!list->items)
-        return size + list->encoded.len;
-    if (s.parts == 0)
-        return size + 2 * list->count;
-    if (s.ending == MARKED)
-        size += list->count;
-    const hr_slice *part = list->items;
-    for (size_t i = 0; i < list->count * s.parts; i++)
-        size += hr_slice_size(part[i]);
+    size_t size = hr_slice_size(e->key);
+    if (form.version >= ITERATED_METADATA_SINCE)
+        size += 1 + (e->has_metadata ? hr_meta_size(&e->metadata) : 0);
+    for (uint32_t i = 0; i < projections; i++)
+        size += hr_slice_size(e->values[i]);
     return size;
 }
 
-uint8_t *hr_put_list(uint8_t *p, hr_kind kind, const hr_list *list)
+static uint8_t *put_iterated(uint8_t *p, const hr_iterated *e, uint32_t projections, hr_form form)
 {
-    shape s = shape_of(kind);
+    if (form.version >= ITERATED_METADATA_SINCE) {
+        *p++ = e->has_metadata;
+        if (e->has_metadata)
+            p = hr_put_meta(p, &e->metadata);
+    }
+    p = hr_put_slice(p, e->key);
+    for (uint32_t i = 0; i < projections; i++)
+        p = hr_put_slice(p, e->values[i]);
+    return p;
+}
+
+static bool checks_version(uint8_t control)
+{
+    return !(control & (HR_NOT_READ | HR_NON_EXISTING));
+}
+
+static size_t modification_size(const hr_modification *m, hr_form form)
+{
+    size_t size = hr_slice_size(m->key) + 1 + (checks_version(m->control) ? 8u : 0u);
+    if (!(m->control & HR_REMOVES))
+        size += hr_life_size(&m->life, form) + hr_slice_size(m->value);
+    return size;
+}
+
+static uint8_t *put_modification(uint8_t *p, const hr_modification *m, hr_form form)
+{
+    p = hr_put_slice(p, m->key);
+    *p++ = m->control;
+    if (checks_version(m->control))
+        p = hr_put_big_endian(p, (uint64_t)m->entry_version, 8);
+    if (m->control & HR_REMOVES)
+        return p;
+    p = hr_put_life(p, &m->life, form);
+    return hr_put_slice(p, m->value);
+}
+
+static bool has_projections(hr_kind kind, const hr_list *list, hr_form form)
+{
+    return kind == HR_ITERATED && list->count > 0 && form.version >= PROJECTIONS_SINCE;
+}
+
+size_t hr_list_size(hr_kind kind, const hr_list *list, hr_form form)
+{
+    shape s = shapes[kind];
+    size_t size = s.ending == COUNTED ? hr_varint_size(list->count) : 1;
+    if (has_projections(kind, list, form))
+        size += hr_varint_size(projections_of(list));
+    if (!list->items)
+        return size + list->encoded.len;
+    if (s.ending == MARKED)
+        size += list->count;
+    switch (s.content) {
+    case NUMBER: return size + 2 * list->count;
+    case ITERATED:
+        for (size_t i = 0; i < list->count; i++)
+            size += iterated_size((const hr_iterated *)list->items + i, projections_of(list), form);
+        return size;
+    case XID:
+        for (size_t i = 0; i < list->count; i++)
+            size += hr_xid_size((const hr_xid *)list->items + i);
+        return size;
+    case MODIFICATION:
+        for (size_t i = 0; i < list->count; i++)
+            size += modification_size((const hr_modification *)list->items + i, form);
+        return size;
+    default:
+        for (size_t i = 0; i < list->count * parts_of(s); i++)
+            size += hr_slice_size(((const hr_slice *)list->items)[i]);
+        return size;
+    }
+}
+
+static uint8_t *put_slices(uint8_t *p, shape s, const hr_list *list)
+{
+    const hr_slice *part = list->items;
+    unsigned parts = parts_of(s);
+    for (size_t i = 0; i < list->count; i++) {
+        if (s.ending == MARKED)
+            *p++ = 1;
+        for (unsigned j = 0; j < parts; j++)
+            p = hr_put_slice(p, *part++);
+    }
+    return p;
+}
+
+static uint8_t *put_items(uint8_t *p, shape s, const hr_list *list, hr_form form)
+{
+    if (!list->items)
+        return hr_put_data(p, list->encoded);
+    switch (s.content) {
+    case NUMBER:
+        for (size_t i = 0; i < list->count; i++)
+            p = hr_put_big_endian(p, ((const uint16_t *)list->items)[i], 2);
+        return p;
+    case ITERATED:
+        for (size_t i = 0; i < list->count; i++)
+            p = put_iterated(p, (const hr_iterated *)list->items + i, projections_of(list), form);
+        return p;
+    case XID:
+        for (size_t i = 0; i < list->count; i++)
+            p = hr_put_xid(p, (const hr_xid *)list->items + i);
+        return p;
+    case MODIFICATION:
+        for (size_t i = 0; i < list->count; i++)
+            p = put_modification(p, (const hr_modification *)list->items + i, form);
+        return p;
+    default: return put_slices(p, s, list);
+    }
+}
+
+uint8_t *hr_put_list(uint8_t *p, hr_kind kind, const hr_list *list, hr_form form)
+{
+    shape s = shapes[kind];
     if (s.ending == COUNTED)
         p = hr_put_varint(p, list->count);
-    if (!list->items) {
-        p = hr_put_data(p, list->encoded);
-    } else if (s.parts == 0) {
-        const uint16_t *number = list->items;
-        for (size_t i = 0; i < list->count; i++)
-            p = hr_put_big_endian(p, number[i], 2);
-    } else {
-        const hr_slice *part = list->items;
-        for (size_t i = 0; i < list->count; i++) {
-            if (s.ending == MARKED)
-                *p++ = 1;
-            for (unsigned j = 0; j < s.parts; j++)
-                p = hr_put_slice(p, *part++);
-        }
-    }
-    if (s.ending == MARKED)
+    else if (s.ending == BYTE_COUNTED)
+        *p++ = (uint8_t)list->count;
+    if (has_projections(kind, list, form))
+        p = hr_put_varint(p, projections_of(list));
+    p = put_items(p, s, list, form);
+    if (s.ending == MARKED || s.ending == CUT)
         *p++ = 0;
     return p;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-void hr_begin_list(hr_reader *r, hr_kind kind, hr_cursor *c)
+hr_cursor hr_cursor_over(hr_kind kind, uint8_t version, uint32_t projections)
 {
-    *c = (hr_cursor){.kind = kind, .limit = r->limits->items};
-    if (shape_of(kind).ending == COUNTED) {
-        bool params = kind == HR_PARAMS; /* the one list of a header */
-        c->left = hr_get_count(r, params ? r->limits->params : r->limits->items,
-                               params ? "params" : "items");
-        c->ended = c->left == 0;
+    return (hr_cursor){.kind = kind,
+                       .version = version,
+                       .projections = version < PROJECTIONS_SINCE ? 1 : projections};
+}
+
+static uint64_t get_byte_count(hr_reader *r, hr_kind kind)
+{
+    const uint8_t *at = r->pos;
+    uint8_t count = hr_get_u8(r);
+    if (count > hr_most_items(kind))
+        return hr_fail(r, HR_BAD_VALUE, at, hr_most_items(kind), count);
+    return count;
+}
+
+/* The count of items; of parameters in a header, which have a limit of their own. */
+static uint64_t get_count(hr_reader *r, hr_kind kind)
+{
+    if (kind == HR_PARAMS)
+        return hr_get_count(r, r->limits->params, "params");
+    return hr_get_count(r, r->limits->items, "items");
+}
+
+void hr_begin_list(hr_reader *r, hr_kind kind, hr_form form, hr_list *list, hr_cursor *c)
+{
+    *c = hr_cursor_over(kind, form.version, 0);
+    c->limit = r->limits->items;
+    *list = (hr_list){0};
+    if (kind == HR_ITERATED)
+        ((hr_batch *)(void *)list)->projections = 0;
+    if (shapes[kind].ending == MARKED || shapes[kind].ending == CUT)
+        return;
+    c->left = shapes[kind].ending == COUNTED ? get_count(r, kind) : get_byte_count(r, kind);
+    c->ended = c->left == 0;
+    if (kind == HR_ITERATED && c->left > 0 && form.version >= PROJECTIONS_SINCE) {
+        hr_mark(r, "projections", HR_VINT);
+        c->projections = hr_get_count(r, r->limits->items, "items");
+        ((hr_batch *)(void *)list)->projections = c->projections;
     }
 }
 
 /* True when another item begins at the reader's place. */
 static bool begin_item(hr_reader *r, hr_cursor *c, shape s)
 {
-    if (s.ending == COUNTED)
+    if (s.ending == COUNTED || s.ending == BYTE_COUNTED)
         return c->left > 0;
-    hr_mark(r, "more", HR_U8);
     const uint8_t *at = r->pos;
-    uint8_t more = hr_get_u8(r);
+    uint8_t more = 1;
+    if (s.ending == MARKED) {
+        hr_mark(r, "more", HR_U8);
+        more = hr_get_u8(r);
+    } else if (r->pos != r->end && *r->pos == 0) {
+        hr_mark(r, "end", HR_U8);
+        more = hr_get_u8(r);
+    }
     if (!hr_ok(r))
         return false;
     if (more == 1 && c->count == c->limit) {
@@ -110,38 +273,83 @@ static bool begin_item(hr_reader *r, hr_cursor *c, shape s)
     return more == 1;
 }
 
-static void get_parts(hr_reader *r, shape s)
+static void get_iterated(hr_reader *r, const hr_cursor *c, hr_iterated *e)
 {
-    if (s.parts == 0) {
-        hr_mark(r, "number", HR_U8);
-        hr_get_u16(r);
-        return;
+    e->has_metadata = false;
+    if (c->version >= ITERATED_METADATA_SINCE) {
+        hr_mark(r, "has metadata", HR_BOOL);
+        const uint8_t *at = r->pos;
+        uint8_t has = hr_get_u8(r);
+        if (has > 1)
+            hr_fail(r, HR_BAD_VALUE, at, 1, has);
+        e->has_metadata = has != 0;
     }
-    if (s.named) {
-        hr_mark(r, "name", HR_TEXT);
-        hr_get_text(r);
-    } else {
-        hr_mark(r, "key", HR_BYTES);
+    if (e->has_metadata)
+        hr_get_meta(r, &e->metadata);
+    hr_mark(r, "key", HR_BYTES);
+    e->key = hr_get_bytes(r);
+    const uint8_t *start = r->pos;
+    for (uint32_t i = 0; i < c->projections && hr_ok(r); i++) {
+        hr_mark(r, "value", HR_BYTES);
         hr_get_bytes(r);
     }
-    if (s.parts == 2) {
-        hr_mark(r, "value", (hr_kind)s.part_kind);
-        if (s.part_kind == HR_TEXT)
-            hr_get_text(r);
-        else
-            hr_get_bytes(r);
+    e->encoded = (hr_slice){start, (size_t)(r->pos - start)};
+}
+
+static void get_modification(hr_reader *r, const hr_cursor *c, hr_modification *m)
+{
+    hr_mark(r, "key", HR_BYTES);
+    m->key = hr_get_bytes(r);
+    hr_mark(r, "control", HR_U8);
+    const uint8_t *at = r->pos;
+    m->control = hr_get_u8(r);
+    if ((m->control & HR_NOT_READ) && (m->control & HR_NON_EXISTING))
+        hr_fail(r, HR_BAD_VALUE, at, HR_NON_EXISTING | HR_REMOVES, m->control);
+    if (hr_ok(r) && checks_version(m->control)) {
+        hr_mark(r, "entry_version", HR_I64);
+        m->entry_version = hr_get_i64(r);
     }
+    if (!hr_ok(r) || (m->control & HR_REMOVES))
+        return;
+    hr_get_life(r, &m->life, (hr_form){c->version, 0});
+    hr_mark(r, "value", HR_BYTES);
+    m->value = hr_get_bytes(r);
+}
+
+static void get_content(hr_reader *r, const hr_cursor *c, shape s, hr_item *item)
+{
+    switch (s.content) {
+    case NUMBER:
+        hr_mark(r, "number", HR_U8);
+        item->number = hr_get_u16(r);
+        return;
+    case ITERATED: get_iterated(r, c, &item->iterated); return;
+    case XID: hr_get_xid(r, &item->xid); return;
+    case MODIFICATION: get_modification(r, c, &item->modification); return;
+    default: break;
+    }
+    bool named = s.content == TEXT || s.content == TEXT_TEXT || s.content == TEXT_BYTES;
+    hr_mark(r, named ? "name" : "key", named ? HR_TEXT : HR_BYTES);
+    item->key = named ? hr_get_text(r) : hr_get_bytes(r);
+    if (parts_of(s) < 2)
+        return;
+    bool text = s.content == TEXT_TEXT;
+    hr_mark(r, "value", text ? HR_TEXT : HR_BYTES);
+    item->value = text ? hr_get_text(r) : hr_get_bytes(r);
 }
 
 void hr_get_items(hr_reader *r, hr_cursor *c, size_t most)
 {
-    shape s = shape_of(c->kind);
+    shape s = shapes[c->kind];
+    hr_item item;
     for (size_t i = 0; i < most && !c->ended; i++) {
         const uint8_t *start = r->pos;
         r->item = (int64_t)c->count;
         if (!begin_item(r, c, s))
             break;
-        get_parts(r, s);
+        get_content(r, c, s, &item);
+        if (s.ending == CUT && hr_ok(r) && item.key.len == 0)
+            hr_fail(r, HR_BAD_VALUE, start, 1, 0); /* an end mark of more than one byte */
         if (!hr_ok(r)) {
             if (c->left > 1 && r->stop.result == HR_NEED_MORE)
                 r->stop.need += (size_t)(c->left - 1) * s.least;
@@ -149,7 +357,7 @@ void hr_get_items(hr_reader *r, hr_cursor *c, size_t most)
             return;
         }
         c->count++;
-        if (s.ending == COUNTED)
+        if (s.ending == COUNTED || s.ending == BYTE_COUNTED)
             c->ended = --c->left == 0;
     }
     if (r->trace)
@@ -157,16 +365,17 @@ void hr_get_items(hr_reader *r, hr_cursor *c, size_t most)
     r->item = -1;
 }
 
-void hr_get_list(hr_reader *r, hr_kind kind, hr_list *list)
+void hr_get_list(hr_reader *r, hr_kind kind, hr_form form, hr_list *list)
 {
     hr_cursor c;
-    hr_begin_list(r, kind, &c);
+    hr_begin_list(r, kind, form, list, &c);
     const uint8_t *start = r->pos;
     hr_get_items(r, &c, SIZE_MAX);
     size_t len = (size_t)(r->pos - start);
-    if (hr_ok(r) && shape_of(kind).ending == MARKED)
+    if (hr_ok(r) && (shapes[kind].ending == MARKED || shapes[kind].ending == CUT))
         len--; /* the end mark is not an item */
-    *list = (hr_list){.count = c.count, .encoded = {start, len}};
+    list->count = c.count;
+    list->encoded = (hr_slice){start, len};
 }
 
 hr_result hr_walk_list(hr_cursor *c, const uint8_t *in, size_t len, size_t most,
@@ -181,31 +390,33 @@ hr_result hr_walk_list(hr_cursor *c, const uint8_t *in, size_t len, size_t most,
 }
 
 /* The bytes have been walked over: they are whole, and no limit matters any more. */
-static hr_slice take_slice(const uint8_t **p)
+
+const uint8_t *hr_next_slice(const uint8_t *p, hr_slice *slice)
 {
     uint32_t len = 0;
     for (unsigned shift = 0;; shift += 7) {
-        uint8_t byte = *(*p)++;
+        uint8_t byte = *p++;
         len |= (uint32_t)(byte & 0x7f) << shift;
         if (byte < 0x80)
             break;
     }
-    hr_slice slice = {*p, len};
-    *p += len;
-    return slice;
+    *slice = (hr_slice){p, len};
+    return p + len;
 }
 
-const uint8_t *hr_get_item(hr_kind kind, const uint8_t *p, hr_item *item)
+const uint8_t *hr_get_item(const hr_cursor *c, const uint8_t *p, const uint8_t *end, hr_item *item)
 {
-    shape s = shape_of(kind);
+    shape s = shapes[c->kind];
+    unsigned parts = parts_of(s);
     if (s.ending == MARKED)
         p++;
-    if (s.parts == 0) {
-        item->number = (uint32_t)(p[0] << 8 | p[1]);
-        return p + 2;
+    if (parts == 0) {
+        const hr_limits none = {UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                                UINT64_MAX, UINT64_MAX, UINT64_MAX};
+        hr_reader r = hr_reader_of(p, (size_t)(end - p), &none);
+        get_content(&r, c, s, item);
+        return r.pos;
     }
-    item->key = take_slice(&p);
-    if (s.parts == 2)
-        item->value = take_slice(&p);
-    return p;
+    p = hr_next_slice(p, &item->key);
+    return parts == 2 ? hr_next_slice(p, &item->value) : p;
 }

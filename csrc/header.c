@@ -5,13 +5,15 @@
 
 /* ---- media types, from 2.8 ------------------------------------------------------------------- */
 
+static const hr_form ANY = {0}; /* text is the same in all versions */
+
 size_t hr_media_size(const hr_media *m)
 {
     switch (m->kind) {
     case HR_MEDIA_PREDEFINED:
-        return 1 + hr_varint_size(m->id) + hr_list_size(HR_TEXT_PAIRS, &m->params);
+        return 1 + hr_varint_size(m->id) + hr_list_size(HR_TEXT_PAIRS, &m->params, ANY);
     case HR_MEDIA_CUSTOM:
-        return 1 + hr_slice_size(m->name) + hr_list_size(HR_TEXT_PAIRS, &m->params);
+        return 1 + hr_slice_size(m->name) + hr_list_size(HR_TEXT_PAIRS, &m->params, ANY);
     default: return 1;
     }
 }
@@ -25,7 +27,7 @@ uint8_t *hr_put_media(uint8_t *p, const hr_media *m)
         p = hr_put_varint(p, m->id);
     else
         p = hr_put_slice(p, m->name);
-    return hr_put_list(p, HR_TEXT_PAIRS, &m->params);
+    return hr_put_list(p, HR_TEXT_PAIRS, &m->params, ANY);
 }
 
 void hr_get_media(hr_reader *r, hr_media *m)

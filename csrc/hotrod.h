@@ -63,20 +63,13 @@ typedef struct hr_slice {
 
 /* A list. Decoding sets `encoded` (its items on the wire, without count or end mark) and `count`;
  * hr_get_item reads them one by one. For encoding, `items` holds `count` items: hr_slice for each
- * part of each item where the parts are bytes or text (key, value, key, value ...), uint16_t for
- * HR_U16_LIST. With `items` NULL, `encoded` is written as it is. */
+ * part of each item where the parts are bytes or text (key, value, key, value ...), and for the
+ * other kinds what hr_kind says. With `items` NULL, `encoded` is written as it is. */
 typedef struct hr_list {
     const void *items;
     size_t count;
     hr_slice encoded;
 } hr_list;
-
-/* One item of a list: `key` alone, or `key` and `value` (names and values of pairs alike), or
- * `number`. */
-typedef struct hr_item {
-    hr_slice key, value;
-    uint32_t number;
-} hr_item;
 
 /* Time to live and idle time of an entry; units are HR_UNIT_*. Up to 2.1 the wire has seconds. */
 typedef struct hr_life {
@@ -98,6 +91,77 @@ typedef struct hr_old_value {
     hr_slice value;
     hr_meta metadata;
 } hr_old_value;
+
+/* The name of a filter or converter factory and its parameters. */
+typedef struct hr_factory {
+    bool present; /* optional: HR_SOME_FACTORY only */
+    hr_slice name;
+    hr_list params; /* bytes */
+} hr_factory;
+
+/* A set of numbers: number i is bit i % 8 of byte i / 8. Without zero bytes at its end. */
+typedef struct hr_bits {
+    bool present; /* optional: HR_SOME_BITS only */
+    hr_slice bits;
+} hr_bits;
+
+/* Entries of an iteration. `list` stands first: a cursor knows no other part. */
+typedef struct hr_batch {
+    hr_list list;         /* hr_iterated */
+    uint32_t projections; /* values of each entry; 0: not on the wire */
+} hr_batch;
+
+typedef struct hr_iterated {
+    bool has_metadata;
+    hr_meta metadata;
+    hr_slice key;
+    const hr_slice *values; /* for encoding; as many as the batch has projections */
+    hr_slice encoded;       /* for decoding; hr_next_slice takes them apart */
+} hr_iterated;
+
+typedef struct hr_xid {
+    int32_t format_id;
+    hr_slice global_id, branch_id;
+} hr_xid;
+
+enum { HR_NOT_READ = 1, HR_NON_EXISTING = 2, HR_REMOVES = 4 };
+
+/* One write of a transaction. `control` says which members count: entry_version unless NOT_READ or
+ * NON_EXISTING, life and value unless REMOVES. */
+typedef struct hr_modification {
+    hr_slice key, value;
+    uint8_t control;
+    int64_t entry_version;
+    hr_life life;
+} hr_modification;
+
+enum { HR_WEAK = 1, HR_BOUNDED = 2, HR_PERSISTENT = 4 };
+
+/* A counter's definition. `concurrency` counts if it is weak, the bounds if it is bounded. */
+typedef struct hr_counter {
+    uint8_t flags;
+    uint32_t concurrency;
+    int64_t lower, upper, initial;
+} hr_counter;
+
+enum { HR_PLAIN_EVENT = 0, HR_CUSTOM_EVENT = 1, HR_RAW_EVENT = 2 };
+
+/* What follows the listener id of a cache event: key (and version) if it is plain, else data. */
+typedef struct hr_event {
+    uint8_t marker;
+    bool retried;
+    hr_slice key, data;
+    int64_t entry_version;
+} hr_event;
+
+/* One item of a list, as hr_get_item reads it. */
+typedef struct hr_item {
+    hr_slice key, value; /* bytes and text; a single part is `key` */
+    uint32_t number;
+    hr_iterated iterated;
+    hr_modification modification;
+    hr_xid xid;
+} hr_item;
 
 enum { HR_MEDIA_NONE = 0, HR_MEDIA_PREDEFINED = 1, HR_MEDIA_CUSTOM = 2 };
 
@@ -143,23 +207,43 @@ typedef struct hr_topology {
 
 /* How a field is written. */
 typedef enum hr_kind {
-    HR_BYTES = 1,  /* vInt length, data */
-    HR_TEXT,       /* the same, UTF-8 */
-    HR_U8,         /* one byte */
-    HR_VINT,       /* 32 bits in 1 to 5 bytes */
-    HR_VLONG,      /* 64 bits in 1 to 10 bytes */
-    HR_I64,        /* 8 bytes, big-endian, signed */
-    HR_LIFE,       /* lifespan and max idle of a request */
-    HR_META,       /* metadata of an entry */
-    HR_OLD_VALUE,  /* a previous value */
-    HR_MEDIA,      /* a media type */
-    HR_PAIRS,      /* vInt n, n times key and value */
-    HR_PAIRS_MORE, /* 01 key value, repeated, then 00 */
-    HR_BYTES_LIST, /* vInt n, n keys */
-    HR_BYTES_MORE, /* 01 key, repeated, then 00 */
-    HR_TEXT_PAIRS, /* vInt n, n times name and text */
-    HR_PARAMS,     /* vInt n, n times name and bytes */
-    HR_U16_LIST    /* vInt n, n numbers of two bytes */
+    HR_BYTES = 1,     /* vInt length, data */
+    HR_TEXT,          /* the same, UTF-8 */
+    HR_U8,            /* one byte */
+    HR_BOOL,          /* one byte, 0 or 1 */
+    HR_VINT,          /* 32 bits in 1 to 5 bytes */
+    HR_VLONG,         /* 64 bits in 1 to 10 bytes */
+    HR_I32,           /* 4 bytes, big-endian, signed */
+    HR_I64,           /* 8 bytes, big-endian, signed */
+    HR_LIFE,          /* lifespan and max idle of a request */
+    HR_META,          /* metadata of an entry */
+    HR_OLD_VALUE,     /* a previous value */
+    HR_MEDIA,         /* a media type */
+    HR_FACTORY,       /* text; unless that is empty u8 n, n times bytes */
+    HR_SOME_FACTORY,  /* signed vInt length or -1, text; from 2.4 on parameters likewise */
+    HR_BITS,          /* vInt length, bits */
+    HR_SOME_BITS,     /* signed vInt length or -1, bits */
+    HR_XID,           /* a transaction's id */
+    HR_COUNTER,       /* a counter's definition */
+    HR_COUNTER_STATE, /* one byte: two bits for each of old and new */
+    HR_WRITE_EVENT,   /* marker, retried, then key and version, or data */
+    HR_REMOVE_EVENT,  /* marker, retried, then key, or data */
+    /* Lists; hr_is_list counts from here. What `items` holds is slices unless it is said here. */
+    HR_PAIRS,         /* vInt n, n times key and value */
+    HR_PAIRS_MORE,    /* 01 key value, repeated, then 00 */
+    HR_BYTES_LIST,    /* vInt n, n keys */
+    HR_BYTES_MORE,    /* 01 key, repeated, then 00 */
+    HR_FEW_BYTES,     /* u8 n, n times bytes */
+    HR_PIECES,        /* bytes that are not empty, then an empty length */
+    HR_TEXT_LIST,     /* vInt n, n times text */
+    HR_TEXT_PAIRS,    /* vInt n, n times name and text */
+    HR_PARAMS,        /* vInt n, n times name and bytes */
+    HR_FEW_PARAMS,    /* u8 n, n times name and bytes */
+    HR_U16_LIST,      /* vInt n, n numbers of two bytes; uint16_t */
+    HR_ITERATED,      /* vInt n, from 2.4 on values of each, n entries; an hr_batch of hr_iterated */
+    HR_XIDS,          /* vInt n, n ids; hr_xid */
+    HR_MODIFICATIONS, /* vInt n, n writes; hr_modification */
+    HR_NUM_KINDS
 } hr_kind;
 
 /* Fields of bodies. HR_END ends a row. */
@@ -174,8 +258,9 @@ enum { HR_REQUIRED = 0, HR_OPTIONAL = 1 };
 enum { HR_MAX_BODY = 8 }; /* fields of a row at the most */
 
 typedef struct hr_field {
-    const char *name; /* two names, "a, b", where one field has two values */
+    const char *name; /* several names, "a, b", where one field has several values */
     size_t offset;    /* of its member in hr_body */
+    size_t size;      /* of that member; all zeros stand for an optional field left out */
     uint8_t kind, since;
     bool optional;
 } hr_field;
@@ -192,20 +277,38 @@ typedef struct hr_row {
 #define HR_TYPE_HR_BYTES hr_slice
 #define HR_TYPE_HR_TEXT hr_slice
 #define HR_TYPE_HR_U8 uint8_t
+#define HR_TYPE_HR_BOOL bool
 #define HR_TYPE_HR_VINT uint32_t
 #define HR_TYPE_HR_VLONG uint64_t
+#define HR_TYPE_HR_I32 int32_t
 #define HR_TYPE_HR_I64 int64_t
 #define HR_TYPE_HR_LIFE hr_life
 #define HR_TYPE_HR_META hr_meta
 #define HR_TYPE_HR_OLD_VALUE hr_old_value
 #define HR_TYPE_HR_MEDIA hr_media
+#define HR_TYPE_HR_FACTORY hr_factory
+#define HR_TYPE_HR_SOME_FACTORY hr_factory
+#define HR_TYPE_HR_BITS hr_bits
+#define HR_TYPE_HR_SOME_BITS hr_bits
+#define HR_TYPE_HR_XID hr_xid
+#define HR_TYPE_HR_COUNTER hr_counter
+#define HR_TYPE_HR_COUNTER_STATE uint8_t
+#define HR_TYPE_HR_WRITE_EVENT hr_event
+#define HR_TYPE_HR_REMOVE_EVENT hr_event
 #define HR_TYPE_HR_PAIRS hr_list
 #define HR_TYPE_HR_PAIRS_MORE hr_list
 #define HR_TYPE_HR_BYTES_LIST hr_list
 #define HR_TYPE_HR_BYTES_MORE hr_list
+#define HR_TYPE_HR_FEW_BYTES hr_list
+#define HR_TYPE_HR_PIECES hr_list
+#define HR_TYPE_HR_TEXT_LIST hr_list
 #define HR_TYPE_HR_TEXT_PAIRS hr_list
 #define HR_TYPE_HR_PARAMS hr_list
+#define HR_TYPE_HR_FEW_PARAMS hr_list
 #define HR_TYPE_HR_U16_LIST hr_list
+#define HR_TYPE_HR_ITERATED hr_batch
+#define HR_TYPE_HR_XIDS hr_list
+#define HR_TYPE_HR_MODIFICATIONS hr_list
 
 /* One member for each field; a frame uses those of its row. */
 typedef struct hr_body {
@@ -299,11 +402,13 @@ uint8_t *hr_encode_response(uint8_t *out, const hr_response *response);
 /* A place in a list: what is left to read of it. */
 typedef struct hr_cursor {
     hr_kind kind;
-    bool ended;      /* nothing is left */
-    uint64_t left;   /* items still to come, when the list has a count */
-    size_t count;    /* items read so far */
-    uint64_t limit;  /* most items, when the list has no count */
-    bool loose;      /* an item had a form that encoding would not write */
+    uint8_t version;
+    bool ended;           /* nothing is left */
+    bool loose;           /* an item had a form that encoding would not write */
+    uint32_t projections; /* HR_ITERATED: values of each entry */
+    uint64_t left;        /* items still to come, when the list has a count */
+    size_t count;         /* items read so far */
+    uint64_t limit;       /* most items, when the list has no count */
 } hr_cursor;
 
 /* Told of every field as it is read: its name, where it lies, how it is written, the index of the
@@ -339,9 +444,19 @@ hr_result hr_peek_response(const uint8_t *in, size_t len, uint64_t *message_id, 
 hr_result hr_walk_list(hr_cursor *c, const uint8_t *in, size_t len, size_t most,
                        const hr_limits *limits, size_t *used, hr_stop *stop);
 
-/* Read the item at `p`, which hr_walk_list or decoding has walked over. Returns the next one's
- * place. */
-const uint8_t *hr_get_item(hr_kind kind, const uint8_t *p, hr_item *item);
+/* A cursor for hr_get_item over a list that has been decoded as a whole; `projections` as the
+ * batch has them. */
+hr_cursor hr_cursor_over(hr_kind kind, uint8_t version, uint32_t projections);
+
+/* Read the item at `p`, which hr_walk_list or decoding has walked over as far as `end`. Returns the
+ * next one's place. */
+const uint8_t *hr_get_item(const hr_cursor *c, const uint8_t *p, const uint8_t *end, hr_item *item);
+
+/* Read a slice at `p`, which has been walked over. Returns the place behind it. */
+const uint8_t *hr_next_slice(const uint8_t *p, hr_slice *slice);
+
+/* The most items that a list of this kind can have. */
+size_t hr_most_items(hr_kind kind);
 
 /* Unpack a decoded topology: `servers` has room for num_servers; `sizes` for num_segments and
  * `owners` for num_owners. */

@@ -139,6 +139,13 @@ static inline hr_slice hr_get_slice(hr_reader *r, uint64_t most, const char *lim
     return slice;
 }
 
+/* ZigZag: a length that may be -1. */
+static inline int32_t hr_get_signed_vint(hr_reader *r)
+{
+    uint32_t value = hr_get_vint(r);
+    return (int32_t)(value >> 1) ^ -(int32_t)(value & 1);
+}
+
 static inline hr_slice hr_get_bytes(hr_reader *r)
 {
     return hr_get_slice(r, r->limits->bytes, "bytes");
@@ -186,6 +193,11 @@ static inline uint8_t *hr_put_varint(uint8_t *p, uint64_t value)
     return p;
 }
 
+static inline uint32_t hr_zigzag(int32_t value)
+{
+    return (uint32_t)value << 1 ^ (value < 0 ? UINT32_MAX : 0);
+}
+
 static inline uint8_t *hr_put_big_endian(uint8_t *p, uint64_t value, unsigned bytes)
 {
     for (unsigned i = bytes; i-- > 0;)
@@ -217,22 +229,35 @@ size_t hr_topology_size(const hr_topology *t);
 uint8_t *hr_put_topology(uint8_t *p, const hr_topology *t);
 void hr_get_topology(hr_reader *r, hr_topology_form form, hr_topology *t);
 
-/* entries.c */
-size_t hr_list_size(hr_kind kind, const hr_list *list);
-uint8_t *hr_put_list(uint8_t *p, hr_kind kind, const hr_list *list);
-/* Read what stands before the first item and set the cursor to it. */
-void hr_begin_list(hr_reader *r, hr_kind kind, hr_cursor *c);
-/* Read whole items until the list ends, the input fails, or `most` items were read. */
-void hr_get_items(hr_reader *r, hr_cursor *c, size_t most);
-/* A whole list. */
-void hr_get_list(hr_reader *r, hr_kind kind, hr_list *list);
-
-/* fields.c. A field's form depends on the version and, up to 2.1, on the request's flags. */
+/* A field's form depends on the version and, up to 2.1, on the request's flags. */
 typedef struct hr_form {
     uint8_t version;
     uint32_t flags;
 } hr_form;
 
+/* entries.c */
+size_t hr_list_size(hr_kind kind, const hr_list *list, hr_form form);
+uint8_t *hr_put_list(uint8_t *p, hr_kind kind, const hr_list *list, hr_form form);
+/* Read what stands before the first item and set the cursor to it. */
+void hr_begin_list(hr_reader *r, hr_kind kind, hr_form form, hr_list *list, hr_cursor *c);
+/* Read whole items until the list ends, the input fails, or `most` items were read. */
+void hr_get_items(hr_reader *r, hr_cursor *c, size_t most);
+/* A whole list. */
+void hr_get_list(hr_reader *r, hr_kind kind, hr_form form, hr_list *list);
+
+/* fields.c: parts of list items that are fields of bodies, too. */
+size_t hr_life_size(const hr_life *life, hr_form form);
+uint8_t *hr_put_life(uint8_t *p, const hr_life *life, hr_form form);
+void hr_get_life(hr_reader *r, hr_life *life, hr_form form);
+size_t hr_meta_size(const hr_meta *m);
+uint8_t *hr_put_meta(uint8_t *p, const hr_meta *m);
+void hr_get_meta(hr_reader *r, hr_meta *m);
+/* An id of a transaction; lengths of one byte in requests, vInts in answers: the same below 128. */
+size_t hr_xid_size(const hr_xid *x);
+uint8_t *hr_put_xid(uint8_t *p, const hr_xid *x);
+void hr_get_xid(hr_reader *r, hr_xid *x);
+
+/* fields.c: any field. */
 size_t hr_field_size(const hr_field *f, const hr_body *body, hr_form form);
 uint8_t *hr_put_field(uint8_t *p, const hr_field *f, const hr_body *body, hr_form form);
 void hr_get_field(hr_reader *r, const hr_field *f, hr_body *body, hr_form form);

@@ -10,7 +10,18 @@ import math
 from typing import Any
 
 import hotrod_codec
-from hotrod_codec import Duration, Event, MediaType, Metadata, Request, Response, Topology
+from hotrod_codec import (
+    CounterConfiguration,
+    Duration,
+    IteratedEntry,
+    MediaType,
+    Metadata,
+    Modification,
+    Request,
+    Response,
+    Topology,
+    Xid,
+)
 
 Form = dict[str, Any]
 
@@ -63,7 +74,32 @@ def value_form(name: str, value: Any) -> Any:
         return media_form(value)
     if isinstance(value, Metadata):
         return metadata_form(value)
+    if isinstance(value, IteratedEntry):
+        metadata = metadata_form(value.metadata)
+        return {"metadata": metadata, "key": value.key, "values": list(value.values)}
+    if isinstance(value, Xid):
+        return dict(zip(("format_id", "global_id", "branch_id"), value, strict=True))
+    if isinstance(value, Modification):
+        names = Modification.__slots__
+        return {each: value_form(each, getattr(value, each)) for each in names}
+    if isinstance(value, CounterConfiguration):
+        return counter_form(value)
+    if isinstance(value, list):
+        return [value_form("", item) for item in value]
     return value
+
+
+def counter_form(value: CounterConfiguration) -> Form:
+    form: Form = {
+        "storage": "PERSISTENT" if value.persistent else "VOLATILE",
+        "initial": value.initial,
+        "type": "UNBOUNDED_STRONG",
+    }
+    if value.concurrency is not None:
+        form |= {"type": "WEAK", "concurrency": value.concurrency}
+    if value.lower is not None:
+        form |= {"type": "BOUNDED_STRONG", "lower": value.lower, "upper": value.upper}
+    return form
 
 
 def request_form(request: Request) -> Form:
@@ -122,7 +158,14 @@ def oracle_response(form: Form, version: int) -> Form:
 
 
 # The oracle says None for what a version has not; here None is a value.
-NONE_IS_A_VALUE = {"lifespan", "max_idle", "key_media_type", "value_media_type"}
+NONE_IS_A_VALUE = {
+    "lifespan",
+    "max_idle",
+    "key_media_type",
+    "value_media_type",
+    "segments",
+    "filter_factory",
+}
 
 
 def kept(name: str, value: Any) -> bool:
@@ -150,14 +193,3 @@ def encode(message: Request | Response) -> bytes:
     if isinstance(message, Request):
         return hotrod_codec.encode_request(op, **keywords)
     return hotrod_codec.encode_response(op, **keywords)
-
-
-__all__ = [
-    "Event",
-    "arguments",
-    "encode",
-    "oracle_request",
-    "oracle_response",
-    "request_form",
-    "response_form",
-]

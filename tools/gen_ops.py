@@ -31,6 +31,7 @@ def entries(path: Path) -> list[Entry]:
     """Every macro call of a .def file, in order, its `#define`s and comments left aside."""
     text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
     text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    text = re.sub(r'"\s*\n\s*"', "", text)  # a string in two parts is one
     found = []
     for match in re.finditer(r"^(HR_[A-Z_]+)\(((?:[^()\"]|\"[^\"]*\"|\([^()]*\))*)\)", text, re.M):
         args = [arg.strip('"') for arg in ARGUMENT.findall(match[2].strip())]

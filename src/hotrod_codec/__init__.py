@@ -45,12 +45,26 @@ from hotrod_codec.errors import (
     UnknownVersionError,
 )
 from hotrod_codec.ops import MEDIA_TYPES, Flag, Intelligence, Op, Status, TimeUnit, Version
-from hotrod_codec.values import Duration, FieldLayout, Layout, Limits, MediaType, Metadata, ServerAddress, Topology
+from hotrod_codec.values import (
+    CounterConfiguration,
+    Duration,
+    FieldLayout,
+    IteratedEntry,
+    Layout,
+    Limits,
+    MediaType,
+    Metadata,
+    Modification,
+    ServerAddress,
+    Topology,
+    Xid,
+)
 
 __all__ = [
     "MEDIA_TYPES",
     "AuthenticationError",
     "CommandTimeoutError",
+    "CounterConfiguration",
     "DecodeError",
     "Duration",
     "EncodeError",
@@ -62,12 +76,14 @@ __all__ = [
     "IllegalLifecycleStateError",
     "Intelligence",
     "InvalidMagicOrMessageIdError",
+    "IteratedEntry",
     "Layout",
     "LimitError",
     "Limits",
     "MediaType",
     "Message",
     "Metadata",
+    "Modification",
     "NodeSuspectedError",
     "Op",
     "Reader",
@@ -86,6 +102,7 @@ __all__ = [
     "UnknownCommandError",
     "UnknownVersionError",
     "Version",
+    "Xid",
     "__version__",
     "decode_request",
     "decode_response",

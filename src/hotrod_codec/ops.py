@@ -80,12 +80,114 @@ class Op(IntEnum):
     """Read the value under a key, with its expiration and version. Request 0x1B: key. Response 0x1C: metadata, value; since 1.2."""
     BULK_GET_KEYS = 29
     """Read all keys; scope 0 default, 1 global, 2 local (current servers ignore it). Request 0x1D: scope. Response 0x1E: keys; since 1.2."""
+    QUERY = 31
+    """Run a query; request and result are messages of their own. Request 0x1F: query. Response 0x20: result; since 1.3."""
+    AUTH_MECH_LIST = 33
+    """Ask for the names of the SASL mechanisms. Request 0x21: nothing. Response 0x22: mechanisms; since 2.0."""
+    AUTH = 35
+    """One step of a SASL exchange. Request 0x23: mechanism, response. Response 0x24: completed, challenge; since 2.0."""
+    ADD_CLIENT_LISTENER = 37
+    """Ask for events of the cache on this connection; interests 1 created, 2 modified, 4 removed, 8 expired, 0 all. Request 0x25: listener_id, include_state, filter_factory, filter_params, converter_factory, converter_params, use_raw_data, interests. Response 0x26: nothing; since 2.0."""
+    REMOVE_CLIENT_LISTENER = 39
+    """Ask for no more events. Request 0x27: listener_id. Response 0x28: nothing; since 2.0."""
     SIZE = 41
     """Count the entries of the cache. Request 0x29: nothing. Response 0x2A: size; since 2.0."""
+    EXEC = 43
+    """Run a task of the server, administration included. Request 0x2B: task, params. Response 0x2C: result; since 2.1."""
     PUT_ALL = 45
     """Store many entries with one expiration. Request 0x2D: lifespan, max_idle, entries. Response 0x2E: nothing; since 2.1."""
     GET_ALL = 47
     """Read the entries of the given keys, those that are there, in any order. Request 0x2F: keys. Response 0x30: entries; since 2.1."""
+    ITERATION_START = 49
+    """Begin to iterate over the entries of all or some segments. Request 0x31: segments, filter_factory, filter_params, batch_size, include_metadata. Response 0x32: iteration_id; since 2.3."""
+    ITERATION_NEXT = 51
+    """Read the next batch of an iteration; no entries: it has ended. Request 0x33: iteration_id. Response 0x34: finished_segments, projections, entries; since 2.3."""
+    ITERATION_END = 53
+    """End an iteration. Request 0x35: iteration_id. Response 0x36: nothing; since 2.3."""
+    GET_STREAM = 55
+    """Read a value from an offset on; servers are wrong about any but 0. Request 0x37: key, offset. Response 0x38: metadata, value; since 2.6, until 4.0."""
+    PUT_STREAM = 57
+    """Store a value in chunks; entry_version 0 puts, -1 puts if absent, others replace that version. Request 0x39: key, lifespan, max_idle, entry_version, chunks. Response 0x3A: previous, metadata; since 2.6, until 4.0."""
+    PREPARE_TX = 59
+    """Prepare a transaction. Request 0x3B: xid, one_phase, modifications. Response 0x3C: xa_code; since 2.7."""
+    COMMIT_TX = 61
+    """Commit a prepared transaction. Request 0x3D: xid. Response 0x3E: xa_code; since 2.7."""
+    ROLLBACK_TX = 63
+    """Roll a prepared transaction back. Request 0x3F: xid. Response 0x40: xa_code; since 2.7."""
+    ADD_BLOOM_FILTER_NEAR_CACHE_LISTENER = 65
+    """Ask for events of the keys that a near cache holds. Request 0x41: listener_id, bloom_bits. Response 0x42: nothing; since 3.1."""
+    UPDATE_BLOOM_FILTER = 67
+    """Tell which keys a near cache holds. Request 0x43: bloom_filter. Response 0x44: nothing; since 3.1."""
+    COUNTER_CREATE = 75
+    """Define a counter. Request 0x4B: name, config. Response 0x4C: nothing; since 2.7."""
+    COUNTER_GET_CONFIGURATION = 77
+    """Read a counter's definition. Request 0x4D: name. Response 0x4E: config; since 2.7."""
+    COUNTER_IS_DEFINED = 79
+    """Ask whether a counter is defined; the status answers. Request 0x4F: name. Response 0x51: nothing; since 2.7."""
+    COUNTER_ADD_AND_GET = 82
+    """Add to a counter and read it; status 4: a bound was hit. Request 0x52: name, delta. Response 0x53: value; since 2.7."""
+    COUNTER_RESET = 84
+    """Set a counter to its initial value. Request 0x54: name. Response 0x55: nothing; since 2.7."""
+    COUNTER_GET = 86
+    """Read a counter. Request 0x56: name. Response 0x57: value; since 2.7."""
+    COUNTER_CAS = 88
+    """Compare a counter and set it; answers with the value before. Request 0x58: name, expect, update. Response 0x59: value; since 2.7."""
+    COUNTER_ADD_LISTENER = 90
+    """Ask for events of a counter. Request 0x5A: name, listener_id. Response 0x5B: nothing; since 2.7."""
+    COUNTER_REMOVE_LISTENER = 92
+    """Ask for no more events of a counter. Request 0x5C: name, listener_id. Response 0x5D: nothing; since 2.7."""
+    COUNTER_REMOVE = 94
+    """Remove a counter's value; its definition stays. Request 0x5E: name. Response 0x5F: nothing; since 2.7."""
+    COUNTER_GET_NAMES = 100
+    """Read the names of all counters. Request 0x64: nothing. Response 0x65: names; since 2.7."""
+    GET_MULTIMAP = 103
+    """Read the values under a key. Request 0x67: key, supports_duplicates. Response 0x68: values; since 2.7."""
+    GET_MULTIMAP_WITH_METADATA = 105
+    """Read the values under a key, with expiration and version. Request 0x69: key, supports_duplicates. Response 0x6A: metadata, values; since 2.7."""
+    PUT_MULTIMAP = 107
+    """Add a value under a key. Request 0x6B: key, lifespan, max_idle, value, supports_duplicates. Response 0x6C: nothing; since 2.7."""
+    REMOVE_KEY_MULTIMAP = 109
+    """Remove all values under a key. Request 0x6D: key, supports_duplicates. Response 0x6E: result; since 2.7."""
+    REMOVE_ENTRY_MULTIMAP = 111
+    """Remove a value under a key. Request 0x6F: key, lifespan, max_idle, value, supports_duplicates. Response 0x70: result; since 2.7."""
+    SIZE_MULTIMAP = 113
+    """Count the pairs of key and value. Request 0x71: supports_duplicates. Response 0x72: size; since 2.7."""
+    CONTAINS_ENTRY_MULTIMAP = 115
+    """Ask whether a value is under a key. Request 0x73: key, lifespan, max_idle, value, supports_duplicates. Response 0x74: result; since 2.7."""
+    CONTAINS_KEY_MULTIMAP = 117
+    """Ask whether any value is under a key. Request 0x75: key, supports_duplicates. Response 0x76: result; since 2.7."""
+    CONTAINS_VALUE_MULTIMAP = 119
+    """Ask whether a value is under any key. Request 0x77: lifespan, max_idle, value, supports_duplicates. Response 0x78: result; since 2.7."""
+    FORGET_TX = 121
+    """Let the server forget a transaction that has ended. Request 0x79: xid. Response 0x7A: nothing; since 2.9."""
+    FETCH_TX_RECOVERY = 123
+    """Read the transactions that are in doubt. Request 0x7B: nothing. Response 0x7C: xids; since 2.9."""
+    PREPARE_TX_2 = 125
+    """Prepare a transaction that may be recovered. Request 0x7D: xid, one_phase, recoverable, timeout_ms, modifications. Response 0x7E: xa_code; since 2.9."""
+    COUNTER_GET_AND_SET = 127
+    """Set a counter; answers with the value before. Servers from 15.0 on. Request 0x7F: name, value. Response 0x80: value; since 3.1."""
+    END_GET_STREAM = 229
+    """End reading a value in chunks. Request 0xE5: stream_id. Response 0xE4: nothing; since 4.1."""
+    NEXT_GET_STREAM = 231
+    """Read the next chunk of a value. Request 0xE7: stream_id. Response 0xE6: stream_id, complete, chunk; since 4.1."""
+    START_GET_STREAM = 233
+    """Begin to read a value in chunks. Request 0xE9: key, batch_size. Response 0xE8: stream_id, complete, metadata, chunk; since 4.1."""
+    END_PUT_STREAM = 235
+    """Give up storing a value in chunks. Request 0xEB: stream_id. Response 0xEA: nothing; since 4.1."""
+    NEXT_PUT_STREAM = 237
+    """Store the next chunk of a value; it must not be empty. Request 0xED: stream_id, last, chunk. Response 0xEC: previous, metadata; since 4.1."""
+    START_PUT_STREAM = 239
+    """Begin to store a value in chunks; entry_version as for PUT_STREAM. Request 0xEF: key, lifespan, max_idle, entry_version. Response 0xEE: stream_id; since 4.1."""
+    CACHE_ENTRY_CREATED = 96
+    """An entry was created. Event 0x60: listener_id, custom_marker, retried, key, entry_version, event_data; since 2.0."""
+    CACHE_ENTRY_MODIFIED = 97
+    """An entry was modified. Event 0x61: listener_id, custom_marker, retried, key, entry_version, event_data; since 2.0."""
+    CACHE_ENTRY_REMOVED = 98
+    """An entry was removed. Event 0x62: listener_id, custom_marker, retried, key, event_data; since 2.0."""
+    CACHE_ENTRY_EXPIRED = 99
+    """An entry expired. Event 0x63: listener_id, custom_marker, retried, key, event_data; since 2.1."""
+    COUNTER = 102
+    """A counter changed; state: two bits for the old one, two for the new one (0 valid, 1 at the lower, 2 at the upper bound). Event 0x66: name, listener_id, state, old_value, new_value; since 2.7."""
 
 
 class Flag(IntFlag):

@@ -15,14 +15,18 @@ from hotrod_codec.errors import EncodeError
 from hotrod_codec.ops import MEDIA_TYPES, Op, TimeUnit, Version
 
 __all__ = [
+    "CounterConfiguration",
     "Duration",
     "FieldLayout",
+    "IteratedEntry",
     "Layout",
     "Limits",
     "MediaType",
     "Metadata",
+    "Modification",
     "ServerAddress",
     "Topology",
+    "Xid",
 ]
 
 _NANOSECONDS: Final = {
@@ -191,6 +195,96 @@ class Metadata:
             raise ValueError("created and lifespan go together: both or neither")
         if (self.last_used is None) != (self.max_idle is None):
             raise ValueError("last_used and max_idle go together: both or neither")
+
+
+class IteratedEntry(NamedTuple):
+    """An entry of an iteration's batch. [wire-core 9.6]
+
+    Attributes:
+        key: The key.
+        values: The value; several where a filter projects, as many for each entry of a batch.
+        metadata: From 2.5 on, if the iteration asked for it.
+    """
+
+    key: bytes
+    values: tuple[bytes, ...]
+    metadata: Metadata | None = None
+
+    @property
+    def value(self) -> bytes:
+        """The only value. Raises ValueError when there is not exactly one."""
+        (value,) = self.values
+        return value
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{len(value)} bytes" for value in self.values)
+        return f"IteratedEntry({len(self.key)} bytes, ({values}), {self.metadata!r})"
+
+
+class Xid(NamedTuple):
+    """A transaction's id. [wire-extended 3.1]
+
+    Attributes:
+        format_id: Signed 32 bits.
+        global_id, branch_id: 1 to 64 bytes each.
+    """
+
+    format_id: int
+    global_id: bytes
+    branch_id: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Modification:
+    """One write of a transaction. [wire-extended 3.2]
+
+    Attributes:
+        key: The key.
+        control: Bits: 1 the key was not read, 2 it did not exist, 4 it is removed. With neither 1
+            nor 2 it must still have `entry_version`.
+        entry_version: The version that was read; None with control 1 or 2.
+        value: The new value; None with control 4.
+        lifespan, max_idle: As in any request.
+    """
+
+    key: bytes
+    control: int
+    entry_version: int | None = None
+    value: bytes | None = None
+    lifespan: float | timedelta | Duration | None = None
+    max_idle: float | timedelta | Duration | None = None
+
+    def __repr__(self) -> str:
+        value = "None" if self.value is None else f"{len(self.value)} bytes"
+        return (
+            f"Modification({len(self.key)} bytes, control={self.control}, "
+            f"entry_version={self.entry_version}, value={value}, "
+            f"lifespan={self.lifespan!r}, max_idle={self.max_idle!r})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CounterConfiguration:
+    """How a counter is defined. [wire-extended 1.2]
+
+    Attributes:
+        initial: The value it begins with.
+        lower, upper: Bounds of a bounded counter, both or neither.
+        concurrency: Makes the counter weak: how many updates may run side by side.
+        persistent: Whether the value survives a restart of the cluster.
+    """
+
+    initial: int = 0
+    lower: int | None = None
+    upper: int | None = None
+    concurrency: int | None = None
+    persistent: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.lower is None) != (self.upper is None):
+            raise ValueError("lower and upper go together: both or neither")
+        if self.concurrency is not None and self.lower is not None:
+            raise ValueError("a weak counter (concurrency) has no bounds")
 
 
 class ServerAddress(NamedTuple):

@@ -2,89 +2,163 @@
  *
  *     fuzz_NAME [RUNS [FILE...]]
  *
- * Calls LLVMFuzzerTestOneInput with RUNS inputs (100000 by default): random bytes, and mutations
- * of the files. The same arguments give the same inputs. */
+ * Gives LLVMFuzzerTestOneInput each FILE, then RUNS inputs (100000 by default): the target's seeds
+ * and the files, most of them mutated, and random bytes. The same arguments give the same inputs;
+ * FUZZ_SEED=number in the environment gives others. A target that aborts prints its input first.
+ * Fails when a long run has not reached all that the target wants to see. */
 #include "../c/harness.h"
+#include "fuzz.h"
 
-enum { MAX_RANDOM = 300, MAX_SEEDS = 1024 };
+enum { ROOM = 1 << 14, MAX_RANDOM = 300, MAX_FILES = 1024, LONG_RUN = 100000 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-typedef struct seed {
-    uint8_t *data;
+typedef struct input {
+    uint8_t data[ROOM];
     size_t size;
-} seed;
+} input;
 
-static seed read_file(const char *path)
+static uint8_t *files[MAX_FILES];
+static size_t file_sizes[MAX_FILES], num_files;
+
+static void read_file(const char *path)
 {
     FILE *file = fopen(path, "rb");
-    if (file == NULL || fseek(file, 0, SEEK_END)) {
+    uint8_t data[ROOM];
+    if (file == NULL) {
         perror(path);
         exit(2);
     }
-    long size = ftell(file);
-    if (size < 0) {
-        perror(path);
-        exit(2);
-    }
-    rewind(file);
-    seed read = {exact_block((size_t)size), (size_t)size};
-    if (fread(read.data, 1, read.size, file) != read.size) {
-        perror(path);
+    size_t size = fread(data, 1, ROOM, file);
+    if (ferror(file) || !feof(file) || num_files == MAX_FILES) {
+        fprintf(stderr, "%s: cannot be read, is too long, or one too many\n", path);
         exit(2);
     }
     fclose(file);
-    return read;
+    files[num_files] = exact_copy(data, size);
+    file_sizes[num_files++] = size;
 }
 
-/* A few bytes changed; then perhaps cut off. Returns the new size. */
-static size_t mutate(uint8_t *data, size_t size, uint64_t *state)
+static size_t below(uint64_t *state, size_t end)
 {
-    static const uint8_t odd[] = {0x00, 0x01, 0x7f, 0x80, 0x81, 0xff};
-    for (uint64_t left = harness_random(state) % 5; left > 0 && size > 0; left--) {
-        uint64_t random = harness_random(state);
-        uint8_t *at = data + (random >> 16) % size;
-        if (random & 1)
-            *at = odd[(random >> 1) % sizeof odd];
-        else
-            *at = (uint8_t)(*at ^ 1u << (random >> 1) % 8);
+    return (size_t)((harness_random(state) >> 11) % end);
+}
+
+static void make_random(input *in, uint64_t *state)
+{
+    in->size = below(state, MAX_RANDOM);
+    for (size_t i = 0; i < in->size; i++)
+        in->data[i] = (uint8_t)harness_random(state);
+}
+
+static void make_base(input *in, uint64_t *state)
+{
+    size_t from = below(state, num_files + 8);
+    if (from < num_files) {
+        memcpy(in->data, files[from], file_sizes[from]);
+        in->size = file_sizes[from];
+        return;
     }
-    uint64_t random = harness_random(state);
-    return random % 4 ? size : (size_t)((random >> 8) % (size + 1));
+    in->size = fuzz_seed(harness_random(state), in->data, ROOM);
+    if (in->size == 0)
+        make_random(in, state);
+}
+
+/* Open a gap of `count` bytes at `at`. */
+static bool widen(input *in, size_t at, size_t count)
+{
+    if (in->size + count > ROOM)
+        return false;
+    memmove(in->data + at + count, in->data + at, in->size - at);
+    in->size += count;
+    return true;
+}
+
+static void mutate(input *in, uint64_t *state)
+{
+    static const uint8_t odd[] = {0x00, 0x01, 0x02, 0x7f, 0x80, 0x81, 0xa0, 0xa1, 0xfe, 0xff};
+    static input other;
+    if (in->size == 0) {
+        make_base(in, state);
+        return;
+    }
+    /* Rather behind than in front: a frame whose head is broken is soon refused. */
+    size_t at = below(state, in->size), at_too = below(state, in->size);
+    at = at > at_too ? at : at_too;
+    uint8_t random = (uint8_t)harness_random(state);
+    switch (below(state, 10)) {
+    case 0: in->data[at] = odd[random % sizeof odd]; break;
+    case 1: in->data[at] = random; break;
+    case 2: in->data[at] = (uint8_t)(in->data[at] ^ 1u << random % 8); break;
+    case 3: in->data[at] = (uint8_t)(in->data[at] + random % 9 - 4); break;
+    case 4: /* a varint with a group more than it needs */
+        if (in->data[at] < 0x80 && widen(in, at + 1, 1)) {
+            in->data[at] |= 0x80;
+            in->data[at + 1] = 0;
+        }
+        break;
+    case 5:
+        if (widen(in, at, 1 + random % 4u))
+            for (size_t i = 0; i < 1 + random % 4u; i++)
+                in->data[at + i] = odd[(random + i) % sizeof odd];
+        break;
+    case 6: { /* bytes go missing */
+        size_t count = below(state, in->size - at < 8 ? in->size - at + 1 : 8);
+        memmove(in->data + at, in->data + at + count, in->size - at - count);
+        in->size -= count;
+        break;
+    }
+    case 7: in->size = at; break;
+    case 8: /* 32 bits that are large */
+        if (in->size - at >= 5)
+            memcpy(in->data + at, random % 2 ? "\xff\xff\xff\xff\x0f" : "\xff\xff\xff\xff\x07", 5);
+        break;
+    default: /* this input's head, another one's tail */
+        make_base(&other, state);
+        if (other.size > 0) {
+            size_t from = below(state, other.size);
+            size_t count = other.size - from < ROOM - at ? other.size - from : ROOM - at;
+            memcpy(in->data + at, other.data + from, count);
+            in->size = at + count;
+        }
+    }
+}
+
+static void run(const uint8_t *data, size_t size)
+{
+    uint8_t *block = exact_copy(data, size);
+    LLVMFuzzerTestOneInput(block, size);
+    free(block);
 }
 
 int main(int argc, char **argv)
 {
-    static seed seeds[MAX_SEEDS];
+    static input in;
     unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 10) : 100000;
-    size_t num_seeds = 0;
-    for (int i = 2; i < argc && num_seeds < MAX_SEEDS; i++) {
-        seeds[num_seeds] = read_file(argv[i]);
-        LLVMFuzzerTestOneInput(seeds[num_seeds].data, seeds[num_seeds].size);
-        num_seeds++;
+    const char *seed = getenv("FUZZ_SEED");
+    uint64_t state = 0x9e3779b97f4a7c15 ^ (seed ? strtoull(seed, NULL, 10) : 0);
+    for (int i = 2; i < argc; i++) {
+        read_file(argv[i]);
+        run(files[num_files - 1], file_sizes[num_files - 1]);
     }
-    uint64_t state = 0x9e3779b97f4a7c15;
-    for (unsigned long run = 0; run < runs; run++) {
-        uint64_t random = harness_random(&state);
-        uint8_t *data;
-        size_t size;
-        if (num_seeds > 0 && random % 4) {
-            seed from = seeds[(random >> 8) % num_seeds];
-            uint8_t *changed = exact_copy(from.data, from.size);
-            size = mutate(changed, from.size, &state);
-            data = exact_copy(changed, size);
-            free(changed);
+    size_t as_they_are = 0, mutated = 0;
+    for (unsigned long i = 0; i < runs; i++) {
+        size_t kind = below(&state, 16);
+        if (kind == 0) {
+            make_random(&in, &state);
         } else {
-            size = (size_t)((random >> 8) % MAX_RANDOM);
-            data = exact_block(size);
-            for (size_t i = 0; i < size; i++)
-                data[i] = (uint8_t)harness_random(&state);
+            make_base(&in, &state);
+            as_they_are += kind < 4;
+            mutated += kind >= 4;
+            for (size_t left = kind < 4 ? 0 : 1 + below(&state, 4); left > 0; left--)
+                mutate(&in, &state);
         }
-        LLVMFuzzerTestOneInput(data, size);
-        free(data);
+        run(in.data, in.size);
     }
-    for (size_t i = 0; i < num_seeds; i++)
-        free(seeds[i].data);
-    printf("%lu inputs, %zu seeds\n", runs, num_seeds);
-    return 0;
+    for (size_t i = 0; i < num_files; i++)
+        free(files[i]);
+    printf("%lu executions: %zu seeds as they are, %zu mutated, the rest random; %zu files\n", runs,
+           as_they_are, mutated, num_files);
+    bool all = fuzz_report(stdout);
+    if (!all && runs >= LONG_RUN)
+        fprintf(stderr, "not all was reached\n");
+    return !all && runs >= LONG_RUN;
 }

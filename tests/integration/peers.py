@@ -25,7 +25,7 @@ from hotrod_codec import (
 from integration.infinispan import LEGACY, MODERN, OLDER, is_legacy
 
 # Nothing here takes a server longer; a codec that waits for bytes that never come fails by it.
-SECONDS = 15.0
+SECONDS = 10.0
 
 VERSIONS: dict[str, tuple[Version, ...]] = {
     MODERN: tuple(v for v in Version if v >= Version.V2_0),

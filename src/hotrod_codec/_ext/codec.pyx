@@ -32,7 +32,8 @@ from collections.abc import Mapping
 from hotrod_codec.errors import DecodeError, EncodeError, LimitError, server_error
 from hotrod_codec.ops import MEDIA_TYPES, Flag, Intelligence, Op, Status, TimeUnit, Version
 from hotrod_codec.values import (
-    Duration, FieldLayout, Layout, Limits, MediaType, Metadata, ServerAddress, Topology,
+    CounterConfiguration, Duration, FieldLayout, IteratedEntry, Layout, Limits, MediaType, Metadata,
+    Modification, ServerAddress, Topology, Xid,
 )
 
 cdef extern from *:
@@ -57,11 +58,6 @@ cdef enum:
 
 cdef int index_of(const hr_row *row) noexcept:
     return <int>(row - &hr_rows[0])
-
-
-cdef int width_of(const hr_field *f) noexcept:
-    """How many attributes a field has in Python."""
-    return 2 if f.kind == HR_LIFE or f.kind == HR_OLD_VALUE else 1
 
 
 def _names_of_fields():
@@ -282,14 +278,14 @@ cdef int take_media(object value, str name, hr_media *m, Borrowed *b) except -1:
     else:
         m.kind = HR_MEDIA_CUSTOM
         take_text(value.name, f"{name}.name", &m.name, b)
-    return take_list(HR_TEXT_PAIRS, value.params, f"{name}.params", &m.params, b)
+    return take_list(HR_TEXT_PAIRS, value.params, f"{name}.params", &m.params, 0, b)
 
 
-cdef int take_list(hr_kind kind, object value, str name, hr_list *out, Borrowed *b) except -1:
-    """A list of pairs (or a mapping), of bytes, or of numbers, as slices (numbers) of the call."""
-    cdef hr_slice *slices
-    cdef uint16_t *numbers
+cdef int take_list(hr_kind kind, object value, str name, hr_list *out, uint8_t version,
+                   Borrowed *b) except -1:
+    """A list (or a mapping, of pairs) as an array of the call, of what the kind wants."""
     cdef size_t i = 0
+    cdef void *array
     memset(out, 0, sizeof(hr_list))
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         raise TypeError(f"{name}: expected a list, got {type(value).__name__}")
@@ -300,26 +296,214 @@ cdef int take_list(hr_kind kind, object value, str name, hr_list *out, Borrowed 
         raise TypeError(f"{name}: expected a list, got {type(value).__name__}") from None
     keep(b, items)
     out.count = len(items)
-    if out.count > <size_t>INT32_MAX:
-        raise EncodeError(f"{out.count} items are more than a frame can say", field=name)
+    if out.count > hr_most_items(kind):
+        raise EncodeError(
+            f"{out.count} items are more than the {hr_most_items(kind)} that a frame can say",
+            field=name)
     if kind == HR_U16_LIST:
-        numbers = <uint16_t *>room(b, out.count, sizeof(uint16_t))
+        array = room(b, out.count, sizeof(uint16_t))
         for item in items:
-            numbers[i] = <uint16_t>take_int(item, f"{name}[{i}]", 0, 0xFFFF)
+            (<uint16_t *>array)[i] = <uint16_t>take_int(item, f"{name}[{i}]", 0, 0xFFFF)
             i += 1
-        out.items = numbers
-    elif kind == HR_BYTES_LIST or kind == HR_BYTES_MORE:
-        slices = <hr_slice *>room(b, out.count, sizeof(hr_slice))
+    elif kind == HR_XIDS:
+        array = room(b, out.count, sizeof(hr_xid))
         for item in items:
-            take_item(item, name, i, &slices[i], b)
+            take_xid(item, f"{name}[{i}]", &(<hr_xid *>array)[i], b)
             i += 1
-        out.items = slices
+    elif kind == HR_MODIFICATIONS:
+        array = room(b, out.count, sizeof(hr_modification))
+        for item in items:
+            take_modification(item, f"{name}[{i}]", &(<hr_modification *>array)[i], version, b)
+            i += 1
+    elif kind == HR_TEXT_LIST:
+        array = room(b, out.count, sizeof(hr_slice))
+        for item in items:
+            take_text(item, f"{name}[{i}]", &(<hr_slice *>array)[i], b)
+            i += 1
+    elif is_single(kind):
+        array = room(b, out.count, sizeof(hr_slice))
+        for item in items:
+            take_item(item, name, i, &(<hr_slice *>array)[i], b)
+            if kind == HR_PIECES and (<hr_slice *>array)[i].len == 0:
+                raise EncodeError("an empty piece would end the stream", field=f"{name}[{i}]")
+            i += 1
     else:
-        slices = <hr_slice *>room(b, 2 * out.count, sizeof(hr_slice))
+        array = room(b, 2 * out.count, sizeof(hr_slice))
         for item in items:
-            take_pair(kind, item, name, i, &slices[2 * i], b)
+            take_pair(kind, item, name, i, &(<hr_slice *>array)[2 * i], b)
             i += 1
-        out.items = slices
+    out.items = array
+    return 0
+
+
+cdef bint is_single(hr_kind kind) noexcept:
+    return (kind == HR_BYTES_LIST or kind == HR_BYTES_MORE or kind == HR_FEW_BYTES
+            or kind == HR_PIECES)
+
+
+cdef int take_xid(object value, str name, hr_xid *x, Borrowed *b) except -1:
+    if not isinstance(value, tuple) or len(<tuple>value) != 3:
+        raise TypeError(f"{name}: expected Xid, got {type(value).__name__}")
+    format_id, global_id, branch_id = value
+    x.format_id = <int32_t>take_int(format_id, f"{name}.format_id", INT32_MIN, INT32_MAX)
+    take_bytes(global_id, f"{name}.global_id", &x.global_id, b)
+    take_bytes(branch_id, f"{name}.branch_id", &x.branch_id, b)
+    if not (1 <= x.global_id.len <= 64 and 1 <= x.branch_id.len <= 64):
+        raise EncodeError(
+            f"parts of {x.global_id.len} and {x.branch_id.len} bytes; each has 1 to 64", field=name)
+    return 0
+
+
+cdef int take_modification(object value, str name, hr_modification *m, uint8_t version,
+                           Borrowed *b) except -1:
+    if not isinstance(value, Modification):
+        raise TypeError(f"{name}: expected Modification, got {type(value).__name__}")
+    memset(m, 0, sizeof(hr_modification))
+    take_bytes(value.key, f"{name}.key", &m.key, b)
+    m.control = <uint8_t>take_int(value.control, f"{name}.control", 0, 255)
+    if m.control & HR_NOT_READ and m.control & HR_NON_EXISTING:
+        raise EncodeError("a key cannot be both not read (1) and not existing (2)",
+                          field=f"{name}.control")
+    if not m.control & (HR_NOT_READ | HR_NON_EXISTING):
+        m.entry_version = take_int(value.entry_version, f"{name}.entry_version",
+                                   -INT64_MAX - 1, INT64_MAX)
+    elif value.entry_version is not None:
+        raise EncodeError(f"not carried with control {m.control}", field=f"{name}.entry_version")
+    if m.control & HR_REMOVES:
+        if value.value is not None:
+            raise EncodeError(f"not carried with control {m.control}", field=f"{name}.value")
+        return 0
+    take_bytes(value.value, f"{name}.value", &m.value, b)
+    return take_life(value.lifespan, value.max_idle, (f"{name}.lifespan", f"{name}.max_idle"),
+                     version, &m.life)
+
+
+cdef int take_life(object lifespan, object max_idle, tuple names, uint8_t version,
+                   hr_life *life) except -1:
+    take_duration(lifespan, <str>names[0], version, &life.lifespan_unit, &life.lifespan)
+    return take_duration(max_idle, <str>names[1], version, &life.max_idle_unit, &life.max_idle)
+
+
+cdef int take_factory(hr_kind kind, object factory, object params, tuple names, uint8_t version,
+                      hr_factory *out, Borrowed *b) except -1:
+    memset(out, 0, sizeof(hr_factory))
+    out.present = factory is not None
+    if out.present:
+        take_text(factory, <str>names[0], &out.name, b)
+    if params is None:
+        return 0
+    if kind == HR_FACTORY and out.name.len == 0 or not out.present:
+        raise EncodeError("there is no factory that takes them", field=<str>names[1])
+    if kind == HR_SOME_FACTORY and version < 24:
+        raise EncodeError("exist from version 2.4 on", field=<str>names[1])
+    return take_list(HR_FEW_BYTES, params, <str>names[1], &out.params, version, b)
+
+
+cdef int take_bits(hr_kind kind, object value, str name, hr_bits *out, Borrowed *b) except -1:
+    memset(out, 0, sizeof(hr_bits))
+    if value is None:
+        if kind == HR_BITS:
+            raise TypeError(f"{name}: expected a list of numbers, got None")
+        return 0
+    out.present = True
+    pattern = 0
+    try:
+        numbers = list(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a list of numbers, got {type(value).__name__}") from None
+    if numbers:
+        highest = max(take_int(number, name, 0, 2**24 - 1) for number in numbers)
+        bits = bytearray(highest // 8 + 1)
+        for number in numbers:
+            bits[number // 8] |= 1 << number % 8
+        data = bytes(bits)
+        keep(b, data)
+        take_bytes(data, name, &out.bits, b)
+    return 0
+
+
+cdef int take_counter(object value, str name, hr_counter *c) except -1:
+    if not isinstance(value, CounterConfiguration):
+        raise TypeError(f"{name}: expected CounterConfiguration, got {type(value).__name__}")
+    memset(c, 0, sizeof(hr_counter))
+    c.initial = take_int(value.initial, f"{name}.initial", -INT64_MAX - 1, INT64_MAX)
+    if value.persistent:
+        c.flags |= HR_PERSISTENT
+    if value.concurrency is not None:
+        c.flags |= HR_WEAK
+        c.concurrency = <uint32_t>take_int(value.concurrency, f"{name}.concurrency", 0, UINT32_MAX)
+    if value.lower is not None:
+        c.flags |= HR_BOUNDED
+        c.lower = take_int(value.lower, f"{name}.lower", -INT64_MAX - 1, INT64_MAX)
+        c.upper = take_int(value.upper, f"{name}.upper", -INT64_MAX - 1, INT64_MAX)
+    return 0
+
+
+cdef int take_batch(object projections, object entries, tuple names, uint8_t version,
+                    hr_batch *out, Borrowed *b) except -1:
+    """Entries of an iteration: (key, value or values[, metadata])."""
+    cdef hr_iterated *array
+    cdef hr_slice *values
+    cdef size_t i, j
+    cdef str name = <str>names[1]
+    memset(out, 0, sizeof(hr_batch))
+    items = []
+    for i, entry in enumerate(entries):
+        if not isinstance(entry, tuple) or not 2 <= len(<tuple>entry) <= 3:
+            raise TypeError(f"{name}[{i}]: expected IteratedEntry, got {type(entry).__name__}")
+        key, parts = entry[0], entry[1]
+        if not isinstance(parts, (tuple, list)):
+            parts = (parts,)
+        items.append((key, tuple(parts), entry[2] if len(<tuple>entry) == 3 else None))
+    keep(b, items)
+    if items:
+        width = len(items[0][1])
+        if projections is not None and projections != width:
+            raise EncodeError(f"{projections}, but an entry has {width} values", field=<str>names[0])
+        if width != 1 and version < 24:
+            raise EncodeError("entries have one value until 2.3", field=name)
+        out.projections = <uint32_t>width
+    elif projections is not None:
+        raise EncodeError("an empty batch has none", field=<str>names[0])
+    out.list.count = len(items)
+    array = <hr_iterated *>room(b, out.list.count, sizeof(hr_iterated))
+    for i, (key, parts, metadata) in enumerate(items):
+        memset(&array[i], 0, sizeof(hr_iterated))
+        take_item(key, name, i, &array[i].key, b)
+        if len(parts) != <Py_ssize_t>out.projections:
+            raise EncodeError(f"{len(parts)} values, the first entry has {out.projections}",
+                              field=f"{name}[{i}]")
+        values = <hr_slice *>room(b, out.projections, sizeof(hr_slice))
+        for j in range(out.projections):
+            take_item(parts[j], name, i, &values[j], b)
+        array[i].values = values
+        if metadata is not None:
+            if version < 25:
+                raise EncodeError("iterated entries have metadata from 2.5 on", field=f"{name}[{i}]")
+            array[i].has_metadata = True
+            take_metadata(metadata, f"{name}[{i}].metadata", &array[i].metadata)
+    out.list.items = array
+    return 0
+
+
+cdef int take_event(hr_kind kind, tuple names, dict fields, hr_event *e, Borrowed *b) except -1:
+    memset(e, 0, sizeof(hr_event))
+    e.marker = <uint8_t>take_int(fields.get("custom_marker", 0), "custom_marker", 0, HR_RAW_EVENT)
+    e.retried = bool(fields.get("retried", False))
+    wanted = ["event_data"]
+    if e.marker == HR_PLAIN_EVENT:
+        wanted = ["key", "entry_version"] if kind == HR_WRITE_EVENT else ["key"]
+    for name in names[2:]:
+        if name in wanted and fields.get(name) is None:
+            raise EncodeError(f"missing with custom_marker {e.marker}", field=name)
+        if name not in wanted and fields.get(name) is not None:
+            raise EncodeError(f"not carried with custom_marker {e.marker}", field=name)
+    if e.marker != HR_PLAIN_EVENT:
+        return take_bytes(fields["event_data"], "event_data", &e.data, b)
+    take_bytes(fields["key"], "key", &e.key, b)
+    if kind == HR_WRITE_EVENT:
+        e.entry_version = take_int(fields["entry_version"], "entry_version",
+                                   -INT64_MAX - 1, INT64_MAX)
     return 0
 
 
@@ -436,64 +620,81 @@ cdef int take_field(const hr_field *f, tuple names, dict fields, hr_body *body, 
                     Borrowed *b) except -1:
     """Put one field's arguments into the body. Returns how many of `fields` it has used."""
     cdef void *member = member_of(body, f)
-    cdef hr_life *life
-    cdef hr_old_value *old
+    cdef hr_kind kind = <hr_kind>f.kind
     cdef str name = <str>names[0]
-    cdef PyObject *found = PyDict_GetItemWithError(fields, name)
-    if f.kind == HR_LIFE:
-        life = <hr_life *>member
-        take_duration(None if found is NULL else <object>found, name, version,
-                      &life.lifespan_unit, &life.lifespan)
-        other = fields.get(names[1])
-        take_duration(other, <str>names[1], version, &life.max_idle_unit, &life.max_idle)
-        return (found is not NULL) + (names[1] in fields)
+    cdef PyObject *found
+    if len(names) > 1:
+        take_compound(kind, f, names, fields, member, version, b)
+        return sum([1 for name in names if name in fields])
+    found = PyDict_GetItemWithError(fields, name)
     if found is NULL:
         if not f.optional:
             raise EncodeError("missing", field=name)
-        take_zero(<hr_kind>f.kind, member)
+        memset(member, 0, f.size)
         return 0
     value = <object>found
-    if f.kind == HR_BYTES:
+    if kind == HR_BYTES:
         take_bytes(value, name, <hr_slice *>member, b)
-    elif f.kind == HR_TEXT:
+    elif kind == HR_TEXT:
         take_text(value, name, <hr_slice *>member, b)
-    elif f.kind == HR_U8:
+    elif kind == HR_U8:
         (<uint8_t *>member)[0] = <uint8_t>take_int(value, name, 0, 255)
-    elif f.kind == HR_VINT:
+    elif kind == HR_BOOL:
+        if not isinstance(value, int):
+            raise TypeError(f"{name}: expected bool, got {type(value).__name__}")
+        (<uint8_t *>member)[0] = bool(value)
+    elif kind == HR_VINT:
         (<uint32_t *>member)[0] = <uint32_t>take_int(value, name, 0, UINT32_MAX)
-    elif f.kind == HR_VLONG:
+    elif kind == HR_VLONG:
         (<uint64_t *>member)[0] = take_u64(value, name)
-    elif f.kind == HR_I64:
+    elif kind == HR_I32:
+        (<int32_t *>member)[0] = <int32_t>take_int(value, name, INT32_MIN, INT32_MAX)
+    elif kind == HR_I64:
         (<int64_t *>member)[0] = take_int(value, name, -INT64_MAX - 1, INT64_MAX)
-    elif f.kind == HR_META:
+    elif kind == HR_META:
         take_metadata(value, name, <hr_meta *>member)
-    elif f.kind == HR_OLD_VALUE:
-        old = <hr_old_value *>member
-        take_bytes(value, name, &old.value, b)
-        metadata = fields.get(names[1])
-        if version < HR_PREVIOUS_METADATA_SINCE:
-            if metadata is not None:
-                raise EncodeError("a previous value has metadata from 4.0 on", field=<str>names[1])
-        else:
-            if metadata is None:
-                raise EncodeError("missing; a previous value has metadata from 4.0 on",
-                                  field=<str>names[1])
-            take_metadata(metadata, <str>names[1], &old.metadata)
-        return 1 + (names[1] in fields)
-    elif f.kind == HR_MEDIA:
+    elif kind == HR_MEDIA:
         take_media(value, name, <hr_media *>member, b)
+    elif kind == HR_BITS or kind == HR_SOME_BITS:
+        take_bits(kind, value, name, <hr_bits *>member, b)
+    elif kind == HR_XID:
+        take_xid(value, name, <hr_xid *>member, b)
+    elif kind == HR_COUNTER:
+        take_counter(value, name, <hr_counter *>member)
+    elif kind == HR_COUNTER_STATE:
+        (<uint8_t *>member)[0] = <uint8_t>take_int(value, name, 0, 255)
+        if (value & 3) == 3 or (value >> 2 & 3) == 3:
+            raise EncodeError("each of the two states is 0, 1 or 2", field=name)
     else:
-        take_list(<hr_kind>f.kind, value, name, <hr_list *>member, b)
+        take_list(kind, value, name, <hr_list *>member, version, b)
     return 1
 
 
-cdef int take_zero(hr_kind kind, void *member) except -1:
-    if kind == HR_MEDIA:
-        memset(member, 0, sizeof(hr_media))
-    elif kind == HR_VINT:
-        (<uint32_t *>member)[0] = 0
-    else:
-        raise SystemError("an optional field of a kind without a zero")
+cdef int take_compound(hr_kind kind, const hr_field *f, tuple names, dict fields, void *member,
+                       uint8_t version, Borrowed *b) except -1:
+    """A field that has several names in Python."""
+    first, second = fields.get(names[0]), fields.get(names[1])
+    if kind == HR_LIFE:
+        return take_life(first, second, names, version, <hr_life *>member)
+    if kind == HR_FACTORY or kind == HR_SOME_FACTORY:
+        return take_factory(kind, first, second, names, version, <hr_factory *>member, b)
+    if kind == HR_WRITE_EVENT or kind == HR_REMOVE_EVENT:
+        return take_event(kind, names, fields, <hr_event *>member, b)
+    if kind == HR_ITERATED:
+        if second is None:
+            raise EncodeError("missing", field=<str>names[1])
+        return take_batch(first, second, names, version, <hr_batch *>member, b)
+    # A previous value.
+    if names[0] not in fields:
+        raise EncodeError("missing", field=<str>names[0])
+    take_bytes(first, <str>names[0], &(<hr_old_value *>member).value, b)
+    if version >= HR_PREVIOUS_METADATA_SINCE:
+        if second is None:
+            raise EncodeError("missing; a previous value has metadata from 4.0 on",
+                              field=<str>names[1])
+        return take_metadata(second, <str>names[1], &(<hr_old_value *>member).metadata)
+    if second is not None:
+        raise EncodeError("a previous value has metadata from 4.0 on", field=<str>names[1])
     return 0
 
 
@@ -663,7 +864,7 @@ cdef bytes encode_request_fields(
                 raise EncodeError(
                     f"exist from version 4.0 on, not in {version // 10}.{version % 10}",
                     field="other_params")
-            take_list(HR_PARAMS, other_params, "other_params", &q.params, &b)
+            take_list(HR_PARAMS, other_params, "other_params", &q.params, version, &b)
         if take_body(hr_request_fields(&q), fields, &q.body, version, &b) != len(fields):
             check_names(<tuple>REQUEST_NAMES[index_of(row)], fields, "a request has: ")
         size = hr_request_size(&q)
@@ -777,7 +978,7 @@ cdef object metadata_of(const hr_meta *m):
 cdef object media_of(const hr_media *m):
     if m.kind == HR_MEDIA_NONE:
         return None
-    params = tuple(list_of(HR_TEXT_PAIRS, &m.params))
+    params = tuple(list_of(HR_TEXT_PAIRS, &m.params, 0))
     if m.kind == HR_MEDIA_CUSTOM:
         name = text_of(m.name)
         return MediaType(name, params, custom=name in MEDIA_TYPES_BY_NAME)
@@ -787,45 +988,108 @@ cdef object media_of(const hr_media *m):
     return MediaType(plain.name if plain is not None else "", params, id=m.id)
 
 
-cdef int extend_list(list out, hr_kind kind, const uint8_t *p, size_t count) except -1:
+cdef object life_of(const hr_life *life):
+    return (duration_of(life.lifespan_unit, life.lifespan),
+            duration_of(life.max_idle_unit, life.max_idle))
+
+
+cdef object xid_of(const hr_xid *x):
+    return Xid(x.format_id, bytes_of(x.global_id), bytes_of(x.branch_id))
+
+
+cdef object modification_of(const hr_modification *m):
+    cdef object version = None, value = None, lifespan = None, max_idle = None
+    if not m.control & (HR_NOT_READ | HR_NON_EXISTING):
+        version = m.entry_version
+    if not m.control & HR_REMOVES:
+        value = bytes_of(m.value)
+        lifespan, max_idle = life_of(&m.life)
+    return Modification(bytes_of(m.key), m.control, version, value, lifespan, max_idle)
+
+
+cdef object iterated_of(const hr_iterated *e, uint32_t projections):
+    cdef const uint8_t *p = e.encoded.data
+    cdef hr_slice value
+    values = []
+    for _ in range(projections):
+        p = hr_next_slice(p, &value)
+        values.append(bytes_of(value))
+    return IteratedEntry(bytes_of(e.key), tuple(values),
+                         metadata_of(&e.metadata) if e.has_metadata else None)
+
+
+cdef object counter_of(const hr_counter *c):
+    cdef bint bounded = c.flags & HR_BOUNDED
+    return CounterConfiguration(
+        c.initial, c.lower if bounded else None, c.upper if bounded else None,
+        c.concurrency if c.flags & HR_WEAK else None, bool(c.flags & HR_PERSISTENT))
+
+
+cdef object bits_of(const hr_bits *b):
+    cdef size_t i
+    cdef int j
+    cdef list numbers = []
+    if not b.present:
+        return None
+    for i in range(b.bits.len):
+        for j in range(8):
+            if b.bits.data[i] >> j & 1:
+                numbers.append(8 * i + j)
+    return numbers
+
+
+cdef int extend_list(list out, const hr_cursor *c, hr_slice encoded, size_t count) except -1:
     """Append `count` items, which have been walked over, to `out`."""
     cdef hr_item item
     cdef size_t i
     cdef tuple pair
+    cdef hr_kind kind = c.kind
+    cdef const uint8_t *p = encoded.data
+    cdef const uint8_t *end = p + encoded.len
     if kind == HR_PAIRS or kind == HR_PAIRS_MORE:
         for i in range(count):
-            p = hr_get_item(kind, p, &item)
+            p = hr_get_item(c, p, end, &item)
             pair = (bytes_of(item.key), bytes_of(item.value))
             # Holds nothing but bytes: the collector would find that out later, at a price.
             PyObject_GC_UnTrack(<PyObject *>pair)
             out.append(pair)
-    elif kind == HR_BYTES_LIST or kind == HR_BYTES_MORE:
+    elif is_single(kind):
         for i in range(count):
-            p = hr_get_item(kind, p, &item)
+            p = hr_get_item(c, p, end, &item)
             out.append(bytes_of(item.key))
-    elif kind == HR_TEXT_PAIRS:
-        for i in range(count):
-            p = hr_get_item(kind, p, &item)
-            out.append((text_of(item.key), text_of(item.value)))
-    elif kind == HR_PARAMS:
-        for i in range(count):
-            p = hr_get_item(kind, p, &item)
-            out.append((text_of(item.key), bytes_of(item.value)))
     else:
         for i in range(count):
-            p = hr_get_item(kind, p, &item)
-            out.append(item.number)
+            p = hr_get_item(c, p, end, &item)
+            out.append(item_of(c, &item))
     return 0
 
 
-cdef list list_of(hr_kind kind, const hr_list *items):
+cdef object item_of(const hr_cursor *c, const hr_item *item):
+    if c.kind == HR_TEXT_LIST:
+        return text_of(item.key)
+    if c.kind == HR_TEXT_PAIRS:
+        return (text_of(item.key), text_of(item.value))
+    if c.kind == HR_PARAMS or c.kind == HR_FEW_PARAMS:
+        return (text_of(item.key), bytes_of(item.value))
+    if c.kind == HR_U16_LIST:
+        return item.number
+    if c.kind == HR_ITERATED:
+        return iterated_of(&item.iterated, c.projections)
+    if c.kind == HR_XIDS:
+        return xid_of(&item.xid)
+    return modification_of(&item.modification)
+
+
+cdef list list_of(hr_kind kind, const hr_list *items, uint8_t version):
+    cdef hr_cursor c = hr_cursor_over(
+        kind, version, (<const hr_batch *>items).projections if kind == HR_ITERATED else 0)
     cdef list out = []
-    extend_list(out, kind, items.encoded.data, items.count)
+    extend_list(out, &c, items.encoded, items.count)
     return out
 
 
 cdef bint is_mapping(hr_kind kind) noexcept:
-    return kind == HR_TEXT_PAIRS or kind == HR_PARAMS
+    return kind == HR_TEXT_PAIRS or kind == HR_PARAMS or kind == HR_FEW_PARAMS
 
 
 cdef object mapping_of(list pairs, bint *loose):
@@ -919,45 +1183,79 @@ cdef class Message:
         """Make the attributes of the fields `ids`, the first of which has the slot `first`."""
         cdef int slot = first
         cdef const hr_field *f
-        cdef bint loose = self.loose
-        cdef void *member
         while ids[0] != HR_END:
             f = &hr_fields[ids[0]]
-            member = member_of(body, f)
+            if hr_has_field(f, self.c_version):
+                self.put_field(slot, <hr_kind>f.kind, member_of(body, f))
+            slot += <int>len(<tuple>FIELD_NAMES[ids[0]])
             ids += 1
-            if not hr_has_field(f, self.c_version):
-                pass
-            elif f.kind == HR_BYTES:
-                self.put(slot, bytes_of((<hr_slice *>member)[0]))
-            elif f.kind == HR_TEXT:
-                self.put(slot, text_of((<hr_slice *>member)[0]))
-            elif f.kind == HR_U8:
-                self.put(slot, (<uint8_t *>member)[0])
-            elif f.kind == HR_VINT:
-                self.put(slot, (<uint32_t *>member)[0])
-            elif f.kind == HR_VLONG:
-                self.put(slot, (<uint64_t *>member)[0])
-            elif f.kind == HR_I64:
-                self.put(slot, (<int64_t *>member)[0])
-            elif f.kind == HR_LIFE:
-                self.put(slot, duration_of((<hr_life *>member).lifespan_unit,
-                                           (<hr_life *>member).lifespan))
-                self.put(slot + 1, duration_of((<hr_life *>member).max_idle_unit,
-                                               (<hr_life *>member).max_idle))
-            elif f.kind == HR_META:
-                self.put(slot, metadata_of(<hr_meta *>member))
-            elif f.kind == HR_OLD_VALUE:
-                self.put(slot, bytes_of((<hr_old_value *>member).value))
-                if self.c_version >= HR_PREVIOUS_METADATA_SINCE:
-                    self.put(slot + 1, metadata_of(&(<hr_old_value *>member).metadata))
-            elif f.kind == HR_MEDIA:
-                self.put(slot, media_of(<hr_media *>member))
-            elif is_mapping(<hr_kind>f.kind):
-                self.put(slot, mapping_of(list_of(<hr_kind>f.kind, <hr_list *>member), &loose))
-            else:
-                self.put(slot, list_of(<hr_kind>f.kind, <hr_list *>member))
-            slot += width_of(f)
-        self.loose = loose
+        return 0
+
+    cdef int put_field(self, int slot, hr_kind kind, void *member) except -1:
+        cdef bint loose = self.loose
+        if kind == HR_BYTES:
+            self.put(slot, bytes_of((<hr_slice *>member)[0]))
+        elif kind == HR_TEXT:
+            self.put(slot, text_of((<hr_slice *>member)[0]))
+        elif kind == HR_U8 or kind == HR_COUNTER_STATE:
+            self.put(slot, (<uint8_t *>member)[0])
+        elif kind == HR_BOOL:
+            self.put(slot, (<uint8_t *>member)[0] != 0)
+        elif kind == HR_VINT:
+            self.put(slot, (<uint32_t *>member)[0])
+        elif kind == HR_VLONG:
+            self.put(slot, (<uint64_t *>member)[0])
+        elif kind == HR_I32:
+            self.put(slot, (<int32_t *>member)[0])
+        elif kind == HR_I64:
+            self.put(slot, (<int64_t *>member)[0])
+        elif kind == HR_LIFE:
+            lifespan, max_idle = life_of(<hr_life *>member)
+            self.put(slot, lifespan)
+            self.put(slot + 1, max_idle)
+        elif kind == HR_META:
+            self.put(slot, metadata_of(<hr_meta *>member))
+        elif kind == HR_OLD_VALUE:
+            self.put(slot, bytes_of((<hr_old_value *>member).value))
+            if self.c_version >= HR_PREVIOUS_METADATA_SINCE:
+                self.put(slot + 1, metadata_of(&(<hr_old_value *>member).metadata))
+        elif kind == HR_MEDIA:
+            self.put(slot, media_of(<hr_media *>member))
+        elif kind == HR_FACTORY or kind == HR_SOME_FACTORY:
+            self.put_factory(slot, kind, <hr_factory *>member)
+        elif kind == HR_BITS or kind == HR_SOME_BITS:
+            self.put(slot, bits_of(<hr_bits *>member))
+        elif kind == HR_XID:
+            self.put(slot, xid_of(<hr_xid *>member))
+        elif kind == HR_COUNTER:
+            self.put(slot, counter_of(<hr_counter *>member))
+        elif kind == HR_WRITE_EVENT or kind == HR_REMOVE_EVENT:
+            self.put_event(slot, kind, <hr_event *>member)
+        elif kind == HR_ITERATED:
+            if (<hr_batch *>member).projections:
+                self.put(slot, (<hr_batch *>member).projections)
+            self.put(slot + 1, list_of(kind, <hr_list *>member, self.c_version))
+        elif is_mapping(kind):
+            self.put(slot, mapping_of(list_of(kind, <hr_list *>member, self.c_version), &loose))
+            self.loose = loose
+        else:
+            self.put(slot, list_of(kind, <hr_list *>member, self.c_version))
+        return 0
+
+    cdef int put_factory(self, int slot, hr_kind kind, const hr_factory *f) except -1:
+        self.put(slot, text_of(f.name) if f.present else None)
+        if f.present and (f.name.len if kind == HR_FACTORY else self.c_version >= 24):
+            self.put(slot + 1, list_of(HR_FEW_BYTES, &f.params, self.c_version))
+        return 0
+
+    cdef int put_event(self, int slot, hr_kind kind, const hr_event *e) except -1:
+        self.put(slot, e.marker)
+        self.put(slot + 1, bool(e.retried))
+        if e.marker != HR_PLAIN_EVENT:
+            return self.put(slot + (4 if kind == HR_WRITE_EVENT else 3), bytes_of(e.data))
+        self.put(slot + 2, bytes_of(e.key))
+        if kind == HR_WRITE_EVENT:
+            self.put(slot + 3, e.entry_version)
         return 0
 
     cdef int keep_raw(self, const uint8_t *frame) except -1:
@@ -1160,7 +1458,7 @@ cdef Request request_of(hr_request *q, size_t size):
     out.c_key_media_type = media_of(&q.key_type)
     out.c_value_media_type = media_of(&q.value_type)
     if q.params.count:
-        out.c_other_params = mapping_of(list_of(HR_PARAMS, &q.params), &loose)
+        out.c_other_params = mapping_of(list_of(HR_PARAMS, &q.params, q.version), &loose)
     out.loose = loose
     out.put_body(hr_request_fields(q), &q.body, 0)
     return out
@@ -1500,11 +1798,16 @@ def decode_response(data, /, request, offset=0, *, limits=None, short_previous=F
 # ---- what the rows say ------------------------------------------------------------------------
 
 cdef dict KIND_NAMES = {
-    HR_BYTES: "bytes", HR_TEXT: "text", HR_U8: "u8", HR_VINT: "vint", HR_VLONG: "vlong",
-    HR_I64: "i64", HR_LIFE: "life", HR_META: "meta", HR_OLD_VALUE: "old_value",
-    HR_MEDIA: "media", HR_PAIRS: "pairs", HR_PAIRS_MORE: "pairs_more",
-    HR_BYTES_LIST: "bytes_list", HR_BYTES_MORE: "bytes_more", HR_TEXT_PAIRS: "text_pairs",
-    HR_PARAMS: "params", HR_U16_LIST: "u16_list",
+    HR_BYTES: "bytes", HR_TEXT: "text", HR_U8: "u8", HR_BOOL: "bool", HR_VINT: "vint",
+    HR_VLONG: "vlong", HR_I32: "i32", HR_I64: "i64", HR_LIFE: "life", HR_META: "meta",
+    HR_OLD_VALUE: "old_value", HR_MEDIA: "media", HR_FACTORY: "factory",
+    HR_SOME_FACTORY: "some_factory", HR_BITS: "bits", HR_SOME_BITS: "some_bits", HR_XID: "xid",
+    HR_COUNTER: "counter", HR_COUNTER_STATE: "counter_state", HR_WRITE_EVENT: "write_event",
+    HR_REMOVE_EVENT: "remove_event", HR_PAIRS: "pairs", HR_PAIRS_MORE: "pairs_more",
+    HR_BYTES_LIST: "bytes_list", HR_BYTES_MORE: "bytes_more", HR_FEW_BYTES: "few_bytes",
+    HR_PIECES: "pieces", HR_TEXT_LIST: "text_list", HR_TEXT_PAIRS: "text_pairs",
+    HR_PARAMS: "params", HR_FEW_PARAMS: "few_params", HR_U16_LIST: "u16_list",
+    HR_ITERATED: "iterated", HR_XIDS: "xids", HR_MODIFICATIONS: "modifications",
 }
 
 
@@ -1896,6 +2199,7 @@ cdef class Reader:
         cdef size_t used = 0
         cdef size_t before = self.cursor.count
         cdef hr_stop stop
+        cdef hr_slice walked
         cdef const uint8_t *data = self.block.data + self.start
         cdef Message message = self.partial
         cdef object value
@@ -1906,7 +2210,8 @@ cdef class Reader:
                 return None
             hr_walk_list(&self.cursor, data, self.end - self.start, <size_t>-1, &self.limits,
                          &used, &stop)
-            extend_list(self.items, self.cursor.kind, data, self.cursor.count - before)
+            walked.data, walked.len = data, used
+            extend_list(self.items, &self.cursor, walked, self.cursor.count - before)
             message.c_size += used
             self.take(used)
             if stop.result == HR_NEED_MORE:

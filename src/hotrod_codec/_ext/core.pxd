@@ -43,11 +43,6 @@ cdef extern from "hotrod.h" nogil:
         size_t count
         hr_slice encoded
 
-    ctypedef struct hr_item:
-        hr_slice key
-        hr_slice value
-        uint32_t number
-
     ctypedef struct hr_life:
         uint64_t lifespan
         uint64_t max_idle
@@ -81,6 +76,74 @@ cdef extern from "hotrod.h" nogil:
         hr_slice name
         hr_list params
 
+    ctypedef struct hr_factory:
+        bint present
+        hr_slice name
+        hr_list params
+
+    ctypedef struct hr_bits:
+        bint present
+        hr_slice bits
+
+    ctypedef struct hr_batch:
+        hr_list list
+        uint32_t projections
+
+    ctypedef struct hr_iterated:
+        bint has_metadata
+        hr_meta metadata
+        hr_slice key
+        const hr_slice *values
+        hr_slice encoded
+
+    ctypedef struct hr_xid:
+        int32_t format_id
+        hr_slice global_id
+        hr_slice branch_id
+
+    enum:
+        HR_NOT_READ
+        HR_NON_EXISTING
+        HR_REMOVES
+
+    ctypedef struct hr_modification:
+        hr_slice key
+        hr_slice value
+        uint8_t control
+        int64_t entry_version
+        hr_life life
+
+    enum:
+        HR_WEAK
+        HR_BOUNDED
+        HR_PERSISTENT
+
+    ctypedef struct hr_counter:
+        uint8_t flags
+        uint32_t concurrency
+        int64_t lower
+        int64_t upper
+        int64_t initial
+
+    enum:
+        HR_PLAIN_EVENT
+        HR_RAW_EVENT
+
+    ctypedef struct hr_event:
+        uint8_t marker
+        bint retried
+        hr_slice key
+        hr_slice data
+        int64_t entry_version
+
+    ctypedef struct hr_item:
+        hr_slice key
+        hr_slice value
+        uint32_t number
+        hr_iterated iterated
+        hr_modification modification
+        hr_xid xid
+
     ctypedef struct hr_server:
         hr_slice host
         uint16_t port
@@ -113,20 +176,39 @@ cdef extern from "hotrod.h" nogil:
         HR_BYTES
         HR_TEXT
         HR_U8
+        HR_BOOL
         HR_VINT
         HR_VLONG
+        HR_I32
         HR_I64
         HR_LIFE
         HR_META
         HR_OLD_VALUE
         HR_MEDIA
+        HR_FACTORY
+        HR_SOME_FACTORY
+        HR_BITS
+        HR_SOME_BITS
+        HR_XID
+        HR_COUNTER
+        HR_COUNTER_STATE
+        HR_WRITE_EVENT
+        HR_REMOVE_EVENT
         HR_PAIRS
         HR_PAIRS_MORE
         HR_BYTES_LIST
         HR_BYTES_MORE
+        HR_FEW_BYTES
+        HR_PIECES
+        HR_TEXT_LIST
         HR_TEXT_PAIRS
         HR_PARAMS
+        HR_FEW_PARAMS
         HR_U16_LIST
+        HR_ITERATED
+        HR_XIDS
+        HR_MODIFICATIONS
+        HR_NUM_KINDS
 
     ctypedef enum hr_field_id:
         HR_END
@@ -136,6 +218,7 @@ cdef extern from "hotrod.h" nogil:
     ctypedef struct hr_field:
         const char *name
         size_t offset
+        size_t size
         uint8_t kind
         uint8_t since
         bint optional
@@ -219,11 +302,13 @@ cdef extern from "hotrod.h" nogil:
 
     ctypedef struct hr_cursor:
         hr_kind kind
+        uint8_t version
         bint ended
+        bint loose
+        uint32_t projections
         uint64_t left
         size_t count
         uint64_t limit
-        bint loose
 
 
 cdef extern from "hotrod.h":
@@ -251,6 +336,10 @@ cdef extern from "hotrod.h" nogil:
                                uint8_t *code, hr_stop *stop)
     hr_result hr_walk_list(hr_cursor *c, const uint8_t *data, size_t len, size_t most,
                            const hr_limits *limits, size_t *used, hr_stop *stop)
-    const uint8_t *hr_get_item(hr_kind kind, const uint8_t *p, hr_item *item)
+    hr_cursor hr_cursor_over(hr_kind kind, uint8_t version, uint32_t projections)
+    const uint8_t *hr_get_item(const hr_cursor *c, const uint8_t *p, const uint8_t *end,
+                               hr_item *item)
+    const uint8_t *hr_next_slice(const uint8_t *p, hr_slice *slice)
+    size_t hr_most_items(hr_kind kind)
     void hr_get_servers(const hr_topology *topology, hr_server *servers)
     void hr_get_owners(const hr_topology *topology, uint8_t *sizes, uint32_t *owners)

@@ -1,0 +1,174 @@
+"""What the command line prints on: plain aligned text, or rich where that is at hand.
+
+Knows how things look and nothing of where they come from. rich is imported only when it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from hotrod_codec.explain import Frame
+
+__all__ = ["Output", "open_output"]
+
+_FRAME_COLUMNS: Final = ("offset", "bytes", "field", "meaning")
+
+Advance = Callable[[str, int], None]
+
+
+class Output(Protocol):
+    """Where results go."""
+
+    def heading(self, text: str) -> None:
+        """A title over what follows."""
+
+    def line(self, text: str = "") -> None:
+        """A line of text."""
+
+    def frame(self, frame: Frame) -> None:
+        """A frame, field by field."""
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table; its first column is text, the others are numbers."""
+
+    def progress(self, total: int) -> contextlib.AbstractContextManager[Advance]:
+        """Progress towards `total`; call the result with what is being done and how far it got."""
+
+
+def open_output(*, plain: bool) -> Output:
+    """The output for this terminal, pipe or file."""
+    if hasattr(sys.stdout, "reconfigure"):
+        # What a peer calls a cache need not fit the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if plain or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return Plain()
+    try:
+        import rich  # noqa: F401
+    except ImportError:
+        return Plain()
+    return Rich()
+
+
+class Plain:
+    """Aligned text."""
+
+    def heading(self, text: str) -> None:
+        print(f"== {text}")
+
+    def line(self, text: str = "") -> None:
+        print(text)
+
+    def frame(self, frame: Frame) -> None:
+        print(_title(frame))
+        rows = [(str(row.start), row.hex, row.name, row.meaning) for row in frame.rows]
+        self._columns([_FRAME_COLUMNS, *rows], (True, False, False, False))
+        if frame.problem:
+            print(f"  !! {frame.problem}")
+        print()
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        right = (False, *(True for _ in headers[1:]))
+        self._columns([headers, *rows], right)
+
+    @staticmethod
+    def _columns(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = [
+                cell.rjust(width) if to_right else cell.ljust(width)
+                for cell, width, to_right in zip(row, widths, right, strict=True)
+            ]
+            print(("  " + "  ".join(cells)).rstrip())
+
+    @contextlib.contextmanager
+    def progress(self, total: int) -> Iterator[Advance]:
+        last = ""
+
+        def advance(what: str, count: int) -> None:
+            nonlocal last
+            if what != last:
+                print(f"  {what} ...", flush=True)
+                last = what
+
+        yield advance
+
+
+class Rich:
+    """Tables and colours. Text goes in as it is: nothing in it is taken for markup."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False, soft_wrap=False)
+
+    @staticmethod
+    def _text(text: str, style: str = "") -> Text:
+        from rich.text import Text
+
+        return Text(text, style=style)
+
+    def heading(self, text: str) -> None:
+        self._console.print(self._text(text, "bold magenta"))
+
+    def line(self, text: str = "") -> None:
+        self._console.print(self._text(text))
+
+    def frame(self, frame: Frame) -> None:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+        table.add_column("offset", justify="right", no_wrap=True)
+        table.add_column("bytes", overflow="fold")
+        table.add_column("field", overflow="fold")
+        table.add_column("meaning", overflow="fold")
+        for row in frame.rows:
+            dim = "dim " if row.is_note else ""
+            table.add_row(
+                self._text(str(row.start), "dim"),
+                self._text(row.hex, f"{dim}cyan"),
+                self._text(row.name, f"{dim}bold" if not dim else "dim"),
+                self._text(row.meaning, dim.strip()),
+            )
+        self._console.print(self._text(_title(frame), "bold"))
+        self._console.print(table)
+        if frame.problem:
+            self._console.print(self._text(frame.problem, "bold red"))
+            self._console.print()
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+        for i, header in enumerate(headers):
+            table.add_column(header, justify="right" if i else "left", no_wrap=i > 0)
+        for cells in rows:
+            table.add_row(*(self._text(cell) for cell in cells))
+        self._console.print(table)
+
+    @contextlib.contextmanager
+    def progress(self, total: int) -> Iterator[Advance]:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task("", total=total)
+
+            def advance(what: str, count: int) -> None:
+                bar.update(task, description=what, advance=count)
+
+            yield advance
+
+
+def _title(frame: Frame) -> str:
+    origin = f" ({frame.origin})" if frame.origin else ""
+    size = frame.end - frame.start
+    return f"{frame.title}: {size:,} byte{'s' * (size != 1)} at {frame.start}{origin}"
