@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 BUILD := build/editable
 C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.c bench/bare/*.c)
-PY_FILES := $(wildcard src tests tools bench examples docs)
+PY_FILES := $(foreach d,src tests tools bench examples docs,$(if $(wildcard $(d)/*.py $(d)/*/*.py),$(d)))
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 EXTENSIONS := $(patsubst src/hotrod_codec/_ext/%.pyx,hotrod_codec._ext.%,$(wildcard src/hotrod_codec/_ext/*.pyx))
 
@@ -154,7 +154,7 @@ check: check-python check-c check-types gen-check check-ci ## lint, types, stubs
 check-python: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/cython-lint src
+	$(TOOLS) $(BIN)/cython-lint src
 
 .PHONY: check-c
 check-c: $(VENV)/.lint

@@ -216,6 +216,8 @@ static uint64_t get_byte_count(hr_reader *r, hr_kind kind)
     uint8_t count = hr_get_u8(r);
     if (count > hr_most_items(kind))
         return hr_fail(r, HR_BAD_VALUE, at, hr_most_items(kind), count);
+    if (count > r->limits->items)
+        return hr_over_limit(r, at, "items", r->limits->items, count);
     return count;
 }
 
@@ -258,6 +260,10 @@ static bool begin_item(hr_reader *r, hr_cursor *c, shape s)
     } else if (r->pos != r->end && *r->pos == 0) {
         hr_mark(r, "end", HR_U8);
         more = hr_get_u8(r);
+    } else {
+        hr_mark(r, "key", HR_BYTES);
+        if (r->pos == r->end) /* item or end: neither can be told, nor a limit exceeded */
+            hr_need(r, r->pos, 1);
     }
     if (!hr_ok(r))
         return false;

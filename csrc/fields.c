@@ -184,7 +184,7 @@ static size_t factory_size(hr_kind kind, const hr_factory *f, hr_form form)
 static uint8_t *put_some(uint8_t *p, bool present, hr_slice slice)
 {
     p = hr_put_varint(p, hr_zigzag(present ? (int32_t)slice.len : -1));
-    return hr_put_data(p, slice);
+    return present ? hr_put_data(p, slice) : p;
 }
 
 /* A signed length and data; any negative length says that there is none. */

@@ -111,7 +111,7 @@ def _answers(records: Sequence[Record], requests: Sequence[Request]) -> list[Any
     reader = Reader("client")
     for request in requests:
         reader.expect(request)
-    answers = []
+    answers: list[Any] = []
     for record in records:
         if record.direction == Direction.TO_CLIENT:
             reader.feed(record.data)
@@ -190,22 +190,20 @@ def run(out: Output, path: Path | None, rounds: int) -> int:
     with out.progress(6 * rounds) as advance:
         measure = _Stopwatch(rounds, advance)
         recorded = _entries(
-            measure(
-                "decode the recorded answer", count, received, lambda: _answers(records, requests)
-            )
+            measure("decode the recording", count, received, lambda: _answers(records, requests))
         )
         puts = measure("encode puts", count, sum(map(len, encode_puts())), encode_puts)
         keys = sum(len(key) for key, _ in entries)
         segments, _ = measure("route keys by hash", count, keys, route)
         stream = b"".join(puts)
-        put = measure("decode the puts (server)", count, len(stream), read_puts)
+        put = measure("decode the puts", count, len(stream), read_puts)
         answers = b"".join(
             encode_response(Op.PUT, version=version, message_id=i) for i, _ in numbered
         )
-        done = measure("decode their answers (client)", count, len(answers), read_answers)
+        done = measure("decode their answers", count, len(answers), read_answers)
         all_at_once = encode_response(Op.GET_ALL, version=version, entries=recorded)
         got = measure("decode one getAll answer", count, len(all_at_once), read_get_all)
-    out.table(("step", "entries", "bytes", "ms", "million entries/s", "MB/s"), measure.rows)
+    out.table(("step", "entries", "bytes", "ms", "M entries/s", "MB/s"), measure.rows)
     _tell_routes(out, segments.tolist(), topology)
     return _compare(
         out,

@@ -24,14 +24,17 @@ from typing import Any, Final, NoReturn
 
 import hotrod_codec
 from hotrod_codec import (
+    CounterConfiguration,
     Duration,
     EncodeError,
     FieldLayout,
     Flag,
     Intelligence,
+    Modification,
     Op,
     TimeUnit,
     Version,
+    Xid,
     encode_request,
     layout,
 )
@@ -167,6 +170,47 @@ def _pair(name: Callable[[str], Any], value: Callable[[str], Any]) -> Callable[[
     return pair
 
 
+def _parts(make: type, **readers: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Reads "name=value,name=value" into a value that has such parts."""
+
+    def read(text: str) -> Any:
+        given = {}
+        for part in text.split(","):
+            name, _, value = part.partition("=")
+            if name not in readers:
+                raise argparse.ArgumentTypeError(
+                    f"{text!r}: no part {name!r}; it looks like "
+                    + ",".join(f"{known}=..." for known in readers)
+                )
+            given[name] = readers[name](value)
+        try:
+            return make(**given)
+        except (TypeError, ValueError) as e:
+            raise argparse.ArgumentTypeError(f"{text!r}: {e}") from None
+
+    return read
+
+
+_xid = _parts(Xid, format_id=_int, global_id=_bytes, branch_id=_bytes)
+_XID: Final = "format_id=N,global_id=BYTES,branch_id=BYTES"
+_modification = _parts(
+    Modification,
+    key=_bytes,
+    control=_int,
+    entry_version=_int,
+    value=_bytes,
+    lifespan=_duration,
+    max_idle=_duration,
+)
+_counter = _parts(
+    CounterConfiguration,
+    initial=_int,
+    lower=_int,
+    upper=_int,
+    concurrency=_int,
+    persistent=_bool,
+)
+
 # How each kind of field is read from an argument, and what --help calls it.
 _SCALARS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "bytes": (_bytes, "BYTES"),
@@ -174,20 +218,31 @@ _SCALARS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "media": (_text, "TYPE"),
     "life": (_duration, "DURATION"),
     "bool": (_bool, "BOOL"),
-    **dict.fromkeys(
-        ("u8", "u16", "u32", "u64", "i32", "i64", "vint", "vlong", "svint"), (_int, "N")
-    ),
+    "factory": (_text, "TEXT"),
+    "some_factory": (_text, "TEXT"),
+    "xid": (_xid, _XID),
+    "counter": (_counter, "initial=N,..."),
+    **dict.fromkeys(("u8", "u16", "i32", "i64", "vint", "vlong", "counter_state"), (_int, "N")),
 }
 _LISTS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "pairs": (_pair(_bytes, _bytes), "KEY=VALUE"),
     "pairs_more": (_pair(_bytes, _bytes), "KEY=VALUE"),
     "bytes_list": (_bytes, "BYTES"),
     "bytes_more": (_bytes, "BYTES"),
+    "few_bytes": (_bytes, "BYTES"),
+    "pieces": (_bytes, "BYTES"),
     "text_list": (_text, "TEXT"),
     "text_pairs": (_pair(_text, _text), "NAME=TEXT"),
     "params": (_pair(_text, _bytes), "NAME=BYTES"),
+    "few_params": (_pair(_text, _bytes), "NAME=BYTES"),
     "u16_list": (_int, "N"),
+    "bits": (_int, "N"),
+    "some_bits": (_int, "N"),
+    "xids": (_xid, _XID),
+    "modifications": (_modification, "key=BYTES,control=N,..."),
 }
+# The second value of a field that has two, where it is of another kind than the first.
+_SECOND_KINDS: Final = {"factory": "few_bytes", "some_factory": "few_bytes"}
 
 
 def _singular(name: str) -> str:
@@ -197,12 +252,13 @@ def _singular(name: str) -> str:
 def _add_field(parser: argparse._ActionsContainer, row: FieldLayout) -> None:
     """The option (or two) of one field of an operation."""
     since = f"from {row.since // 10}.{row.since % 10} on" if row.since > min(Version) else ""
-    for name in row.names:
+    for i, name in enumerate(row.names):
+        kind = _SECOND_KINDS.get(row.kind, row.kind) if i else row.kind
         option = f"--{name.replace('_', '-')}"
         options = [option, f"--{name}"] if "_" in name else [option]
         note = "; ".join(part for part in ("" if row.optional else "required", since) if part)
-        if row.kind in _LISTS:
-            read, metavar = _LISTS[row.kind]
+        if kind in _LISTS:
+            read, metavar = _LISTS[kind]
             parser.add_argument(
                 *dict.fromkeys([*options, f"--{_singular(name)}"]),
                 dest=name,
@@ -215,7 +271,7 @@ def _add_field(parser: argparse._ActionsContainer, row: FieldLayout) -> None:
             )
         else:
             # A kind that is not known here is taken for bytes; the codec checks the value's type.
-            read, metavar = _SCALARS.get(row.kind, (_bytes, "VALUE"))
+            read, metavar = _SCALARS.get(kind, (_bytes, "VALUE"))
             parser.add_argument(
                 *options,
                 dest=name,
@@ -385,7 +441,7 @@ def _encode(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_encode(commands: argparse._SubParsersAction[_Parser], argv: Sequence[str]) -> None:
+def _add_encode(commands: argparse._SubParsersAction[_Parser], argv: list[str]) -> None:
     """The parser of `encode`, with the fields of the operation that `argv` asks for."""
     named = argv[1] if len(argv) > 1 and argv[0] == "encode" and argv[1][:1] != "-" else None
     known = [op.name.lower() for op in Op if layout(op).request_code is not None]
@@ -411,8 +467,13 @@ def _add_encode(commands: argparse._SubParsersAction[_Parser], argv: Sequence[st
     parser.add_argument("--topology-id", type=_int, default=0, metavar="N")
     parser.add_argument("--key-media-type", dest="header_key_media_type", metavar="TYPE")
     parser.add_argument("--value-media-type", dest="header_value_media_type", metavar="TYPE")
+    fields = _fields_of(parser, named, argv)
+    # `--param` is a parameter of the task where the operation is one.
+    own = any("params" in item.names for item in fields)
     parser.add_argument(
-        "--param",
+        "--other-param",
+        *(() if own else ("--param",)),
+        dest="param",
         type=_pair(_text, _bytes),
         action="append",
         metavar="NAME=BYTES",
@@ -421,17 +482,28 @@ def _add_encode(commands: argparse._SubParsersAction[_Parser], argv: Sequence[st
     parser.add_argument("--raw", action="store_true", help="write the bytes themselves")
     names: list[str] = []
     parser.set_defaults(run=_encode, field_names=names)
-    if named is None:
+    if not fields:
         return
-    try:
-        row = layout(named)
-    except EncodeError as e:
-        parser.error(str(e))
-    parser.prog += f" {row.op.name.lower()}"
-    group = parser.add_argument_group(f"fields of {row.op.name}")
-    for item in row.request:
+    group = parser.add_argument_group(f"fields of {named}")
+    for item in fields:
         _add_field(group, item)
         names.extend(item.names)
+
+
+def _fields_of(
+    parser: argparse.ArgumentParser, named: str | None, argv: list[str]
+) -> tuple[FieldLayout, ...]:
+    """The fields of the named operation."""
+    if named is None:
+        if argv[:1] == ["encode"] and len(argv) > 1 and argv[1] not in ("-h", "--help"):
+            parser.error(f"OP comes first, before {argv[1]}")
+        return ()
+    try:
+        fields: tuple[FieldLayout, ...] = layout(named).request
+    except EncodeError as e:
+        parser.error(str(e))
+    parser.prog += f" {named}"
+    return fields
 
 
 def _wrapped(head: str, words: Iterable[str]) -> str:

@@ -144,6 +144,8 @@ class MediaType:
         if self.custom:
             if self.id is not None:
                 raise ValueError("id: a custom media type goes by name")
+            # Without a number there is no other way: one form of it is enough.
+            object.__setattr__(self, "custom", self.name in _MEDIA_TYPE_IDS)
         elif self.id is None:
             object.__setattr__(self, "id", _MEDIA_TYPE_IDS.get(self.name))
         elif MEDIA_TYPES.get(self.id, "") != self.name:

@@ -68,19 +68,63 @@ static inline _Noreturn void unknown_kind(hr_kind kind)
     abort();
 }
 
-/* Slices that an item of the list consists of; 0: a number of two bytes. */
+/* Slices that an item of the list consists of; 0: it is a struct or a number. */
 static inline size_t parts_of(hr_kind kind)
 {
     switch (kind) {
     case HR_PAIRS:
     case HR_PAIRS_MORE:
     case HR_TEXT_PAIRS:
-    case HR_PARAMS: return 2;
+    case HR_PARAMS:
+    case HR_FEW_PARAMS: return 2;
     case HR_BYTES_LIST:
-    case HR_BYTES_MORE: return 1;
-    case HR_U16_LIST: return 0;
+    case HR_BYTES_MORE:
+    case HR_FEW_BYTES:
+    case HR_PIECES:
+    case HR_TEXT_LIST: return 1;
+    case HR_U16_LIST:
+    case HR_ITERATED:
+    case HR_XIDS:
+    case HR_MODIFICATIONS: return 0;
     default: unknown_kind(kind);
     }
+}
+
+/* Size of the array element that stands for an item, or for a part of one. */
+static inline size_t element_size(hr_kind kind)
+{
+    switch (kind) {
+    case HR_U16_LIST: return sizeof(uint16_t);
+    case HR_ITERATED: return sizeof(hr_iterated);
+    case HR_XIDS: return sizeof(hr_xid);
+    case HR_MODIFICATIONS: return sizeof(hr_modification);
+    default: return parts_of(kind) * sizeof(hr_slice);
+    }
+}
+
+static inline bool has_end_mark(hr_kind kind)
+{
+    return kind == HR_PAIRS_MORE || kind == HR_BYTES_MORE || kind == HR_PIECES;
+}
+
+static inline bool is_text_list(hr_kind kind)
+{
+    return kind == HR_TEXT_LIST || kind == HR_TEXT_PAIRS;
+}
+
+/* Values of each entry of a batch: below 2.4 always one. */
+static inline uint32_t values_of(const hr_batch *b, uint8_t version)
+{
+    return version < 24 ? 1 : b->projections;
+}
+
+static inline const hr_row *row_called(const char *name)
+{
+    for (size_t i = 0; i < hr_num_rows; i++)
+        if (!strcmp(hr_rows[i].name, name))
+            return &hr_rows[i];
+    fprintf(stderr, "no row is called %s\n", name);
+    abort();
 }
 
 static inline hr_topology_form form_of(uint8_t version, uint8_t intelligence)
@@ -153,18 +197,15 @@ static inline hr_slice make_text(maker *m)
     return (hr_slice){data, size};
 }
 
-static inline hr_list make_list(maker *m, hr_kind kind)
+static inline hr_list make_slices(maker *m, hr_kind kind)
 {
-    size_t count = (size_t)make_below(m, m->most + 1), parts = parts_of(kind);
-    if (parts == 0) {
-        uint16_t *numbers = pool_take(m->pool, count * sizeof *numbers);
-        for (size_t i = 0; i < count; i++)
-            numbers[i] = (uint16_t)harness_random(&m->state);
-        return (hr_list){.items = numbers, .count = count};
+    size_t count = (size_t)make_below(m, m->most + 1), parts = count * parts_of(kind);
+    hr_slice *slices = pool_take(m->pool, parts * sizeof *slices);
+    for (size_t i = 0; i < parts; i++) {
+        slices[i] = is_text_list(kind) ? make_text(m) : make_bytes(m);
+        while (kind == HR_PIECES && slices[i].len == 0) /* that would be the end */
+            slices[i] = make_bytes(m);
     }
-    hr_slice *slices = pool_take(m->pool, count * parts * sizeof *slices);
-    for (size_t i = 0; i < count * parts; i++)
-        slices[i] = kind == HR_TEXT_PAIRS ? make_text(m) : make_bytes(m);
     return (hr_list){.items = slices, .count = count};
 }
 
@@ -177,11 +218,12 @@ static inline hr_media make_media(maker *m)
         media.id = (uint32_t)make_number(m, 32);
     else
         media.name = make_text(m);
-    media.params = make_list(m, HR_TEXT_PAIRS);
+    media.params = make_slices(m, HR_TEXT_PAIRS);
     return media;
 }
 
-/* Up to 2.1 there are whole seconds, none, and the default if a flag of the header says so. */
+/* Up to 2.1 there are whole seconds, none, and the default if a flag of the header says so; without
+ * `flags` there is no default. */
 static inline void make_one_life(maker *m, uint8_t version, uint32_t flag, uint32_t *flags,
                                  uint64_t *amount, uint8_t *unit)
 {
@@ -190,15 +232,21 @@ static inline void make_one_life(maker *m, uint8_t version, uint32_t flag, uint3
         *amount = *unit < HR_UNIT_DEFAULT ? make_number(m, 64) : 0;
         return;
     }
-    static const uint8_t units[] = {HR_UNIT_SECONDS, HR_UNIT_DEFAULT, HR_UNIT_INFINITE};
-    *unit = units[make_below(m, sizeof units)];
-    *amount = 0;
-    if (*unit == HR_UNIT_SECONDS)
-        *amount = 1 + make_number(m, 31) % INT32_MAX;
-    else if (*unit == HR_UNIT_DEFAULT)
+    static const uint8_t units[] = {HR_UNIT_SECONDS, HR_UNIT_INFINITE, HR_UNIT_DEFAULT};
+    *unit = units[make_below(m, flags ? 3 : 2)];
+    *amount = *unit == HR_UNIT_SECONDS ? 1 + make_number(m, 31) % INT32_MAX : 0;
+    if (flags && *unit == HR_UNIT_DEFAULT)
         *flags |= flag;
-    else
+    else if (flags)
         *flags &= ~flag;
+}
+
+static inline hr_life make_life(maker *m, uint8_t version, uint32_t *flags)
+{
+    hr_life life;
+    make_one_life(m, version, HR_DEFAULT_LIFESPAN, flags, &life.lifespan, &life.lifespan_unit);
+    make_one_life(m, version, HR_DEFAULT_MAX_IDLE, flags, &life.max_idle, &life.max_idle_unit);
+    return life;
 }
 
 static inline hr_meta make_meta(maker *m)
@@ -215,26 +263,145 @@ static inline hr_meta make_meta(maker *m)
     return meta;
 }
 
+static inline hr_slice make_bits(maker *m)
+{
+    hr_slice bits = make_bytes(m);
+    while (bits.len && bits.data[bits.len - 1] == 0)
+        bits.len--;
+    return bits;
+}
+
+static inline hr_factory make_factory(maker *m, hr_kind kind, uint8_t version)
+{
+    hr_factory f = {.present = kind == HR_FACTORY || make_below(m, 2)};
+    if (!f.present)
+        return f;
+    f.name = make_text(m);
+    if (kind == HR_FACTORY ? f.name.len > 0 : version >= 24)
+        f.params = make_slices(m, HR_FEW_BYTES);
+    return f;
+}
+
+static inline hr_batch make_batch(maker *m, uint8_t version)
+{
+    hr_batch batch = {.list.count = (size_t)make_below(m, m->most + 1)};
+    hr_iterated *entries = pool_take(m->pool, batch.list.count * sizeof *entries);
+    batch.list.items = entries;
+    if (batch.list.count > 0)
+        batch.projections = version < 24 ? 1 : (uint32_t)make_below(m, 4);
+    for (size_t i = 0; i < batch.list.count; i++) {
+        hr_slice *values = pool_take(m->pool, batch.projections * sizeof *values);
+        for (uint32_t j = 0; j < batch.projections; j++)
+            values[j] = make_bytes(m);
+        entries[i] = (hr_iterated){.key = make_bytes(m), .values = values};
+        entries[i].has_metadata = version >= 25 && make_below(m, 2);
+        if (entries[i].has_metadata)
+            entries[i].metadata = make_meta(m);
+    }
+    return batch;
+}
+
+/* A part of a transaction's id has 1 to 64 bytes. */
+static inline hr_slice make_xid_part(maker *m)
+{
+    hr_slice part = make_bytes(m);
+    while (part.len == 0 || part.len > 64)
+        part = make_bytes(m);
+    return part;
+}
+
+static inline hr_xid make_xid(maker *m)
+{
+    int32_t format_id = (int32_t)(uint32_t)make_number(m, 32);
+    return (hr_xid){format_id, make_xid_part(m), make_xid_part(m)};
+}
+
+static inline hr_list make_xids(maker *m)
+{
+    hr_list list = {.count = (size_t)make_below(m, m->most + 1)};
+    hr_xid *xids = pool_take(m->pool, list.count * sizeof *xids);
+    for (size_t i = 0; i < list.count; i++)
+        xids[i] = make_xid(m);
+    list.items = xids;
+    return list;
+}
+
+static inline hr_list make_modifications(maker *m, uint8_t version)
+{
+    static const uint8_t controls[] = {0, HR_NOT_READ, HR_NON_EXISTING};
+    hr_list list = {.count = (size_t)make_below(m, m->most + 1)};
+    hr_modification *writes = pool_take(m->pool, list.count * sizeof *writes);
+    for (size_t i = 0; i < list.count; i++) {
+        writes[i] = (hr_modification){.key = make_bytes(m)};
+        writes[i].control = controls[make_below(m, sizeof controls)];
+        if (writes[i].control == 0)
+            writes[i].entry_version = (int64_t)make_number(m, 64);
+        if (make_below(m, 2)) {
+            writes[i].control |= HR_REMOVES;
+        } else {
+            writes[i].life = make_life(m, version, NULL);
+            writes[i].value = make_bytes(m);
+        }
+    }
+    list.items = writes;
+    return list;
+}
+
+static inline hr_list make_numbers(maker *m)
+{
+    hr_list list = {.count = (size_t)make_below(m, m->most + 1)};
+    uint16_t *numbers = pool_take(m->pool, list.count * sizeof *numbers);
+    for (size_t i = 0; i < list.count; i++)
+        numbers[i] = (uint16_t)harness_random(&m->state);
+    list.items = numbers;
+    return list;
+}
+
+static inline hr_counter make_counter(maker *m)
+{
+    static const uint8_t kinds[] = {0, HR_WEAK, HR_BOUNDED};
+    hr_counter c = {.flags = kinds[make_below(m, sizeof kinds)],
+                    .initial = (int64_t)make_number(m, 64)};
+    if (c.flags == HR_WEAK)
+        c.concurrency = (uint32_t)make_number(m, 32);
+    if (c.flags == HR_BOUNDED) {
+        c.lower = (int64_t)make_number(m, 64);
+        c.upper = (int64_t)make_number(m, 64);
+    }
+    if (make_below(m, 2))
+        c.flags |= HR_PERSISTENT;
+    return c;
+}
+
+static inline hr_event make_event(maker *m, hr_kind kind)
+{
+    hr_event e = {.marker = (uint8_t)make_below(m, 3), .retried = make_below(m, 2)};
+    if (e.marker != HR_PLAIN_EVENT) {
+        e.data = make_bytes(m);
+        return e;
+    }
+    e.key = make_bytes(m);
+    if (kind == HR_WRITE_EVENT)
+        e.entry_version = (int64_t)make_number(m, 64);
+    return e;
+}
+
 /* `flags`: of the request's header, which expirations use up to 2.1. */
 static inline void make_field(maker *m, const hr_field *f, uint8_t version, uint32_t *flags,
                               hr_body *body)
 {
     void *member = member_of(body, f);
-    switch ((hr_kind)f->kind) {
+    hr_kind kind = (hr_kind)f->kind;
+    switch (kind) {
     case HR_BYTES: *(hr_slice *)member = make_bytes(m); break;
     case HR_TEXT: *(hr_slice *)member = make_text(m); break;
     case HR_U8: *(uint8_t *)member = (uint8_t)harness_random(&m->state); break;
+    case HR_BOOL: *(bool *)member = make_below(m, 2); break;
     case HR_VINT: *(uint32_t *)member = (uint32_t)make_number(m, 32); break;
     case HR_VLONG: *(uint64_t *)member = make_number(m, 64); break;
+    case HR_I32: *(int32_t *)member = (int32_t)(uint32_t)make_number(m, 32); break;
     case HR_I64: *(int64_t *)member = (int64_t)make_number(m, 64); break;
-    case HR_LIFE: {
-        hr_life *life = member;
-        make_one_life(m, version, HR_DEFAULT_LIFESPAN, flags, &life->lifespan,
-                      &life->lifespan_unit);
-        make_one_life(m, version, HR_DEFAULT_MAX_IDLE, flags, &life->max_idle,
-                      &life->max_idle_unit);
-        break;
-    }
+    case HR_LIFE: *(hr_life *)member = make_life(m, version, flags); break;
     case HR_META: *(hr_meta *)member = make_meta(m); break;
     case HR_OLD_VALUE: {
         hr_old_value *old = member;
@@ -244,14 +411,34 @@ static inline void make_field(maker *m, const hr_field *f, uint8_t version, uint
         break;
     }
     case HR_MEDIA: *(hr_media *)member = make_media(m); break;
+    case HR_FACTORY:
+    case HR_SOME_FACTORY: *(hr_factory *)member = make_factory(m, kind, version); break;
+    case HR_BITS: *(hr_bits *)member = (hr_bits){true, make_bits(m)}; break;
+    case HR_SOME_BITS:
+        *(hr_bits *)member = make_below(m, 2) ? (hr_bits){true, make_bits(m)} : (hr_bits){0};
+        break;
+    case HR_XID: *(hr_xid *)member = make_xid(m); break;
+    case HR_COUNTER: *(hr_counter *)member = make_counter(m); break;
+    case HR_COUNTER_STATE:
+        *(uint8_t *)member = (uint8_t)(make_below(m, 3) | make_below(m, 3) << 2);
+        break;
+    case HR_WRITE_EVENT:
+    case HR_REMOVE_EVENT: *(hr_event *)member = make_event(m, kind); break;
     case HR_PAIRS:
     case HR_PAIRS_MORE:
     case HR_BYTES_LIST:
     case HR_BYTES_MORE:
+    case HR_FEW_BYTES:
+    case HR_PIECES:
+    case HR_TEXT_LIST:
     case HR_TEXT_PAIRS:
     case HR_PARAMS:
-    case HR_U16_LIST: *(hr_list *)member = make_list(m, (hr_kind)f->kind); break;
-    default: unknown_kind((hr_kind)f->kind);
+    case HR_FEW_PARAMS: *(hr_list *)member = make_slices(m, kind); break;
+    case HR_U16_LIST: *(hr_list *)member = make_numbers(m); break;
+    case HR_ITERATED: *(hr_batch *)member = make_batch(m, version); break;
+    case HR_XIDS: *(hr_list *)member = make_xids(m); break;
+    case HR_MODIFICATIONS: *(hr_list *)member = make_modifications(m, version); break;
+    default: unknown_kind(kind);
     }
 }
 
@@ -326,7 +513,7 @@ static inline void make_request(maker *m, const hr_row *row, uint8_t version, me
         q->value_type = make_media(m);
     }
     if (version >= 40)
-        q->params = make_list(m, HR_PARAMS);
+        q->params = make_slices(m, HR_PARAMS);
     make_fields(m, row->request_body, version, &q->flags, &q->body);
 }
 
@@ -390,39 +577,70 @@ static inline bool *loose_of(message *m)
 
 /* ---- unpacking: lists and topologies as arrays, which encode in the canonical form ------------------- */
 
-static inline hr_list unpack_list(pool *p, hr_kind kind, hr_list list)
+static inline void unpack_struct(pool *p, const hr_cursor *c, const hr_item *item, void *element)
+{
+    switch (c->kind) {
+    case HR_U16_LIST: *(uint16_t *)element = (uint16_t)item->number; return;
+    case HR_XIDS: *(hr_xid *)element = item->xid; return;
+    case HR_MODIFICATIONS: *(hr_modification *)element = item->modification; return;
+    case HR_ITERATED: {
+        hr_iterated *entry = element;
+        *entry = item->iterated;
+        hr_slice *values = pool_take(p, c->projections * sizeof *values);
+        const uint8_t *at = entry->encoded.data;
+        for (uint32_t i = 0; i < c->projections; i++)
+            at = hr_next_slice(at, &values[i]);
+        if (c->projections && at != entry->encoded.data + entry->encoded.len)
+            abort();
+        entry->values = values;
+        return;
+    }
+    default: unknown_kind(c->kind);
+    }
+}
+
+/* `projections`: of HR_ITERATED, else 0. */
+static inline hr_list unpack_list(pool *p, hr_kind kind, uint8_t version, uint32_t projections,
+                                  hr_list list)
 {
     if (list.items)
         return list;
-    size_t parts = parts_of(kind);
-    uint16_t *numbers = NULL;
-    hr_slice *slices = NULL;
-    if (parts == 0)
-        numbers = pool_take(p, list.count * sizeof *numbers);
-    else
-        slices = pool_take(p, list.count * parts * sizeof *slices);
-    const uint8_t *at = list.encoded.data;
+    size_t parts = parts_of(kind), step = element_size(kind);
+    hr_cursor c = hr_cursor_over(kind, version, projections);
+    uint8_t *elements = pool_take(p, list.count * step);
+    const uint8_t *at = list.encoded.data, *end = at + list.encoded.len;
     for (size_t i = 0; i < list.count; i++) {
         hr_item item = {0};
-        at = hr_get_item(kind, at, &item);
+        void *element = elements + i * step;
+        at = hr_get_item(&c, at, end, &item);
         if (parts == 0)
-            numbers[i] = (uint16_t)item.number;
+            unpack_struct(p, &c, &item, element);
         else
-            slices[i * parts] = item.key;
-        if (parts == 2)
-            slices[i * parts + 1] = item.value;
+            memcpy(element, (const hr_slice[]){item.key, item.value}, step);
     }
-    if (list.count && at != list.encoded.data + list.encoded.len) {
+    if (list.count && at != end) {
         fprintf(stderr, "the items of a list are not as long as the list\n");
         abort();
     }
-    return (hr_list){.items = parts ? (void *)slices : (void *)numbers, .count = list.count};
+    return (hr_list){.items = elements, .count = list.count};
+}
+
+static inline hr_list unpack_slices(pool *p, hr_kind kind, hr_list list)
+{
+    return unpack_list(p, kind, 0, 0, list);
 }
 
 static inline void unpack_media(pool *p, hr_media *m)
 {
     if (m->kind != HR_MEDIA_NONE)
-        m->params = unpack_list(p, HR_TEXT_PAIRS, m->params);
+        m->params = unpack_slices(p, HR_TEXT_PAIRS, m->params);
+}
+
+static inline void unpack_batch(pool *p, uint8_t version, hr_batch *b)
+{
+    b->list = unpack_list(p, HR_ITERATED, version, values_of(b, version), b->list);
+    if (b->list.count > 0)
+        b->projections = values_of(b, version);
 }
 
 static inline void unpack_topology(pool *p, hr_topology *t)
@@ -443,32 +661,46 @@ static inline void unpack_topology(pool *p, hr_topology *t)
     }
 }
 
-static inline void unpack_field(pool *p, const hr_field *f, hr_body *body)
+static inline void unpack_field(pool *p, const hr_field *f, uint8_t version, hr_body *body)
 {
     void *member = member_of(body, f);
-    switch ((hr_kind)f->kind) {
+    hr_kind kind = (hr_kind)f->kind;
+    switch (kind) {
     case HR_BYTES:
     case HR_TEXT:
     case HR_U8:
+    case HR_BOOL:
     case HR_VINT:
     case HR_VLONG:
+    case HR_I32:
     case HR_I64:
     case HR_LIFE:
     case HR_META:
-    case HR_OLD_VALUE: break;
+    case HR_OLD_VALUE:
+    case HR_XID:
+    case HR_COUNTER:
+    case HR_COUNTER_STATE:
+    case HR_WRITE_EVENT:
+    case HR_REMOVE_EVENT: break;
     case HR_MEDIA: unpack_media(p, member); break;
-    case HR_PAIRS:
-    case HR_PAIRS_MORE:
-    case HR_BYTES_LIST:
-    case HR_BYTES_MORE:
-    case HR_TEXT_PAIRS:
-    case HR_PARAMS:
-    case HR_U16_LIST: {
-        hr_list *list = member;
-        *list = unpack_list(p, (hr_kind)f->kind, *list);
+    case HR_FACTORY:
+    case HR_SOME_FACTORY: {
+        hr_factory *factory = member;
+        factory->params = unpack_slices(p, HR_FEW_BYTES, factory->params);
         break;
     }
-    default: unknown_kind((hr_kind)f->kind);
+    case HR_BITS:
+    case HR_SOME_BITS: {
+        hr_slice *bits = &((hr_bits *)member)->bits;
+        while (bits->len && bits->data[bits->len - 1] == 0)
+            bits->len--;
+        break;
+    }
+    case HR_ITERATED: unpack_batch(p, version, member); break;
+    default: {
+        hr_list *list = member;
+        *list = unpack_list(p, kind, version, 0, *list);
+    }
     }
 }
 
@@ -493,11 +725,12 @@ static inline void unpack_message(pool *p, message *m)
             unpack_media(p, &m->request.value_type);
         }
         if (version >= 40)
-            m->request.params = unpack_list(p, HR_PARAMS, m->request.params);
+            m->request.params = unpack_slices(p, HR_PARAMS, m->request.params);
     }
     for (const uint8_t *f = fields_of(m); *f != HR_END; f++)
         if (version >= hr_fields[*f].since)
-            unpack_field(p, &hr_fields[*f], m->is_response ? &m->response.body : &m->request.body);
+            unpack_field(p, &hr_fields[*f], version,
+                         m->is_response ? &m->response.body : &m->request.body);
 }
 
 /* ---- comparing: what a message says, not how its lists are held --------------------------------------- */
@@ -505,32 +738,6 @@ static inline void unpack_message(pool *p, message *m)
 static inline bool same_slice(hr_slice a, hr_slice b)
 {
     return a.len == b.len && (a.len == 0 || !memcmp(a.data, b.data, a.len));
-}
-
-static inline bool same_list(pool *p, hr_kind kind, hr_list a, hr_list b)
-{
-    if (a.count != b.count)
-        return false;
-    a = unpack_list(p, kind, a);
-    b = unpack_list(p, kind, b);
-    size_t parts = parts_of(kind);
-    if (parts == 0)
-        return a.count == 0 || !memcmp(a.items, b.items, a.count * sizeof(uint16_t));
-    const hr_slice *ours = a.items, *theirs = b.items;
-    for (size_t i = 0; i < a.count * parts; i++)
-        if (!same_slice(ours[i], theirs[i]))
-            return false;
-    return true;
-}
-
-static inline bool same_media(pool *p, const hr_media *a, const hr_media *b)
-{
-    if (a->kind != b->kind)
-        return false;
-    if (a->kind == HR_MEDIA_NONE)
-        return true;
-    bool same = a->kind == HR_MEDIA_PREDEFINED ? a->id == b->id : same_slice(a->name, b->name);
-    return same && same_list(p, HR_TEXT_PAIRS, a->params, b->params);
 }
 
 static inline bool same_life(const hr_life *a, const hr_life *b)
@@ -546,16 +753,131 @@ static inline bool same_meta(const hr_meta *a, const hr_meta *b)
            a->lifespan == b->lifespan && a->last_used == b->last_used && a->max_idle == b->max_idle;
 }
 
+static inline bool same_xid(const hr_xid *a, const hr_xid *b)
+{
+    return a->format_id == b->format_id && same_slice(a->global_id, b->global_id) &&
+           same_slice(a->branch_id, b->branch_id);
+}
+
+static inline bool same_modification(const hr_modification *a, const hr_modification *b)
+{
+    if (a->control != b->control || !same_slice(a->key, b->key))
+        return false;
+    if (!(a->control & (HR_NOT_READ | HR_NON_EXISTING)) && a->entry_version != b->entry_version)
+        return false;
+    return a->control & HR_REMOVES ||
+           (same_life(&a->life, &b->life) && same_slice(a->value, b->value));
+}
+
+static inline bool same_iterated(const hr_iterated *a, const hr_iterated *b, uint32_t projections)
+{
+    if (a->has_metadata != b->has_metadata || !same_slice(a->key, b->key) ||
+        (a->has_metadata && !same_meta(&a->metadata, &b->metadata)))
+        return false;
+    for (uint32_t i = 0; i < projections; i++)
+        if (!same_slice(a->values[i], b->values[i]))
+            return false;
+    return true;
+}
+
+static inline bool same_element(hr_kind kind, uint32_t projections, const void *a, const void *b)
+{
+    switch (kind) {
+    case HR_U16_LIST: return *(const uint16_t *)a == *(const uint16_t *)b;
+    case HR_XIDS: return same_xid(a, b);
+    case HR_MODIFICATIONS: return same_modification(a, b);
+    case HR_ITERATED: return same_iterated(a, b, projections);
+    default:
+        for (size_t i = 0; i < parts_of(kind); i++)
+            if (!same_slice(((const hr_slice *)a)[i], ((const hr_slice *)b)[i]))
+                return false;
+        return true;
+    }
+}
+
+static inline bool same_list(pool *p, hr_kind kind, uint8_t version, uint32_t projections,
+                             hr_list a, hr_list b)
+{
+    if (a.count != b.count)
+        return false;
+    a = unpack_list(p, kind, version, projections, a);
+    b = unpack_list(p, kind, version, projections, b);
+    size_t step = element_size(kind);
+    for (size_t i = 0; i < a.count; i++)
+        if (!same_element(kind, projections, (const char *)a.items + i * step,
+                          (const char *)b.items + i * step))
+            return false;
+    return true;
+}
+
+static inline bool same_slices(pool *p, hr_kind kind, hr_list a, hr_list b)
+{
+    return same_list(p, kind, 0, 0, a, b);
+}
+
+static inline bool same_batch(pool *p, uint8_t version, const hr_batch *a, const hr_batch *b)
+{
+    if (a->list.count == 0)
+        return b->list.count == 0;
+    uint32_t values = values_of(a, version);
+    return values == values_of(b, version) &&
+           same_list(p, HR_ITERATED, version, values, a->list, b->list);
+}
+
+static inline bool same_factory(pool *p, const hr_factory *a, const hr_factory *b)
+{
+    return a->present == b->present && same_slice(a->name, b->name) &&
+           same_slices(p, HR_FEW_BYTES, a->params, b->params);
+}
+
+/* Zero bytes at the end of a set say nothing. */
+static inline bool same_bits(const hr_bits *a, const hr_bits *b)
+{
+    hr_slice x = a->bits, y = b->bits;
+    while (x.len && x.data[x.len - 1] == 0)
+        x.len--;
+    while (y.len && y.data[y.len - 1] == 0)
+        y.len--;
+    return a->present == b->present && same_slice(x, y);
+}
+
+static inline bool same_counter(const hr_counter *a, const hr_counter *b)
+{
+    return a->flags == b->flags && a->initial == b->initial &&
+           (!(a->flags & HR_WEAK) || a->concurrency == b->concurrency) &&
+           (!(a->flags & HR_BOUNDED) || (a->lower == b->lower && a->upper == b->upper));
+}
+
+static inline bool same_event(const hr_event *a, const hr_event *b)
+{
+    return a->marker == b->marker && a->retried == b->retried && same_slice(a->key, b->key) &&
+           same_slice(a->data, b->data) && a->entry_version == b->entry_version;
+}
+
+static inline bool same_media(pool *p, const hr_media *a, const hr_media *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == HR_MEDIA_NONE)
+        return true;
+    bool same = a->kind == HR_MEDIA_PREDEFINED ? a->id == b->id : same_slice(a->name, b->name);
+    return same && same_slices(p, HR_TEXT_PAIRS, a->params, b->params);
+}
+
 static inline bool same_field(pool *p, const hr_field *f, uint8_t version, const hr_body *ours,
                               const hr_body *theirs)
 {
     const void *a = const_member_of(ours, f), *b = const_member_of(theirs, f);
-    switch ((hr_kind)f->kind) {
+    hr_kind kind = (hr_kind)f->kind;
+    switch (kind) {
     case HR_BYTES:
     case HR_TEXT: return same_slice(*(const hr_slice *)a, *(const hr_slice *)b);
-    case HR_U8: return *(const uint8_t *)a == *(const uint8_t *)b;
+    case HR_U8:
+    case HR_COUNTER_STATE: return *(const uint8_t *)a == *(const uint8_t *)b;
+    case HR_BOOL: return *(const bool *)a == *(const bool *)b;
     case HR_VINT: return *(const uint32_t *)a == *(const uint32_t *)b;
     case HR_VLONG: return *(const uint64_t *)a == *(const uint64_t *)b;
+    case HR_I32: return *(const int32_t *)a == *(const int32_t *)b;
     case HR_I64: return *(const int64_t *)a == *(const int64_t *)b;
     case HR_LIFE: return same_life(a, b);
     case HR_META: return same_meta(a, b);
@@ -565,15 +887,17 @@ static inline bool same_field(pool *p, const hr_field *f, uint8_t version, const
                (version < 40 || same_meta(&x->metadata, &y->metadata));
     }
     case HR_MEDIA: return same_media(p, a, b);
-    case HR_PAIRS:
-    case HR_PAIRS_MORE:
-    case HR_BYTES_LIST:
-    case HR_BYTES_MORE:
-    case HR_TEXT_PAIRS:
-    case HR_PARAMS:
-    case HR_U16_LIST:
-        return same_list(p, (hr_kind)f->kind, *(const hr_list *)a, *(const hr_list *)b);
-    default: unknown_kind((hr_kind)f->kind);
+    case HR_FACTORY:
+    case HR_SOME_FACTORY: return same_factory(p, a, b);
+    case HR_BITS:
+    case HR_SOME_BITS: return same_bits(a, b);
+    case HR_XID: return same_xid(a, b);
+    case HR_COUNTER: return same_counter(a, b);
+    case HR_WRITE_EVENT:
+    case HR_REMOVE_EVENT: return same_event(a, b);
+    case HR_ITERATED: return same_batch(p, version, a, b);
+    default:
+        return same_list(p, kind, version, 0, *(const hr_list *)a, *(const hr_list *)b);
     }
 }
 
@@ -633,7 +957,7 @@ static inline const char *difference(pool *p, const message *ours, const message
         if (version >= 28 && (!same_media(p, &a->key_type, &b->key_type) ||
                               !same_media(p, &a->value_type, &b->value_type)))
             return "media types";
-        if (version >= 40 && !same_list(p, HR_PARAMS, a->params, b->params))
+        if (version >= 40 && !same_slices(p, HR_PARAMS, a->params, b->params))
             return "other parameters";
     }
     const hr_body *a = ours->is_response ? &ours->response.body : &ours->request.body;
@@ -690,7 +1014,7 @@ static inline const char *decode_in_pieces(const uint8_t *in, size_t len, const 
     if (d->into == NULL)
         return d->list.ended ? NULL : "there is no list, yet it has not ended";
     if (d->list.left != part.list.left || d->list.ended != part.list.ended ||
-        d->list.limit != part.list.limit)
+        d->list.limit != part.list.limit || d->list.projections != part.list.projections)
         return "a prefix has another cursor";
 
     size_t start = d->used, at = start;
@@ -721,9 +1045,9 @@ static inline const char *decode_in_pieces(const uint8_t *in, size_t len, const 
             return NULL;
         }
     }
-    /* Where the list has an end mark it lies behind the items. */
-    bool marked = d->list.kind == HR_PAIRS_MORE || d->list.kind == HR_BYTES_MORE;
-    *d->into = (hr_list){.count = c.count, .encoded = {in + start, at - start - marked}};
+    /* An end mark is no item. */
+    size_t items = at - start - has_end_mark(d->list.kind);
+    *d->into = (hr_list){.count = c.count, .encoded = {in + start, items}};
     *loose_of(m) |= c.loose;
     d->used = at;
     return NULL;

@@ -9,15 +9,6 @@ static bool is(hr_slice slice, const char *text)
     return slice.len == strlen(text) && (slice.len == 0 || !memcmp(slice.data, text, slice.len));
 }
 
-static const hr_row *row_called(const char *name)
-{
-    for (size_t i = 0; i < hr_num_rows; i++)
-        if (!strcmp(hr_rows[i].name, name))
-            return &hr_rows[i];
-    fprintf(stderr, "no row is called %s\n", name);
-    abort();
-}
-
 /* The decoded message encodes to its bytes, as decoded and with lists and topology unpacked. */
 static void check_back(message *m, const uint8_t *in, size_t size)
 {
@@ -219,7 +210,7 @@ static void test_ping_31(void)
 /* The body grew: nothing up to 2.8, media types in 2.9. */
 static void test_ping_of_earlier_versions(void)
 {
-    CHECK(!has_no_body(response("PING", 28, 1, 0, "a1 06 18 00 00")));
+    check_answer(response("PING", 28, 1, 0, "a1 06 18 00 00"), 6, 0);
     const hr_response *a = response("PING", 29, 1, 0, "a1 06 18 00 00 01 0c 00 00");
     CHECK_INT(a->body.key_media_type.id, 12);
     CHECK_INT(a->body.value_media_type.kind, HR_MEDIA_NONE);

@@ -4,6 +4,7 @@ A test that wants `target` runs once for each server and version. Marks narrow t
 
     operation(Op.PUT, ...)            which operations the test is about, for the table; versions
                                       that lack one of them are left out
+    each_operation(Op.PUT, ...)       run it once for each of these as `op`, where the version has it
     versions(since=, until=, legacy=) only these; legacy: only (True) or not (False) the 9.4 line
 
 One server of each version is started per run, when first wanted; clusters one at a time.
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = Outcomes()
     for line in (
         "operation(*ops): what the test is about",
+        "each_operation(*ops): run the test for each of these",
         "versions(since=, until=, legacy=): where it applies",
     ):
         config.addinivalue_line("markers", line)
@@ -69,14 +71,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if since <= version <= until
         and legacy in (None, (target := Target(server, version)).is_legacy)
     ]
-    metafunc.parametrize("target", targets, ids=str, scope="module")
+    each = metafunc.definition.get_closest_marker("each_operation")
+    if each is None:
+        metafunc.parametrize("target", targets, ids=str)
+        return
+    pairs = [
+        pytest.param(
+            target, op, id=f"{target}-{op.name.lower()}", marks=pytest.mark.operation(op)
+        )
+        for target in targets
+        for op in each.args
+        if SINCE.get(op, since) <= target.version
+    ]
+    metafunc.parametrize(("target", "op"), pairs)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.integration)
+    ours = [item for item in items if here in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.integration)
+    # File by file, and in each file server by server, for the sake of the clusters.
+    servers = list(VERSIONS)
+    items[:] = [item for item in items if item not in ours] + sorted(
+        ours,
+        key=lambda item: (item.path, servers.index(item.callspec.params["target"].server)),
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -144,6 +164,13 @@ def peer(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]
     with Peer(servers.get(target.server).addresses[0], target, outcomes.sightings) as peer:
         yield peer
         peer.check_in_step()
+
+
+@pytest.fixture
+def lost_peer(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]:
+    """A connection to a single server, which may be out of step after the test."""
+    with Peer(servers.get(target.server).addresses[0], target, outcomes.sightings) as peer:
+        yield peer
 
 
 @pytest.fixture

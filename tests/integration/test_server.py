@@ -117,13 +117,9 @@ ARGUMENTS: dict[Op, dict[str, Any]] = {
     Op.PUT_ALL: {"entries": [(b"k", b"v")]},
     Op.GET_ALL: {"keys": [b"k"]},
 }
-EACH_OPERATION = pytest.mark.parametrize(
-    "op",
-    [pytest.param(op, id=op.name.lower(), marks=pytest.mark.operation(op)) for op in ARGUMENTS],
-)
 
 
-@EACH_OPERATION
+@pytest.mark.each_operation(*ARGUMENTS)
 def test_an_unknown_cache_is_an_error(peer: Peer, op: Op) -> None:
     answer = peer.call(op, cache="nowhere", **ARGUMENTS[op])
     assert (answer.op, answer.is_error) == (op, True)
@@ -142,7 +138,7 @@ def exchange(peer: Peer, frame: bytes) -> Response:
 @pytest.mark.operation(Op.PING)
 def test_an_unknown_operation_is_an_error(peer: Peer) -> None:
     frame = bytearray(peer.encode(Op.PING, message_id=77).encode())
-    frame[3] = 0x7D
+    frame[3] = 0x02  # the code of an answer, never of a request
     answer = exchange(peer, bytes(frame))
     assert (answer.message_id, answer.status) == (77, Status.UNKNOWN_COMMAND)
     assert answer.error
@@ -150,6 +146,7 @@ def test_an_unknown_operation_is_an_error(peer: Peer) -> None:
 
 @pytest.mark.operation(Op.PING)
 def test_a_stray_byte_is_an_error_of_no_request(peer: Peer) -> None:
+    peer.call(Op.PING)  # by its first byte the full server tells Hot Rod from HTTP
     answer = exchange(peer, b"\xa5")
     assert (answer.message_id, answer.status) == (0, Status.INVALID_MAGIC_OR_MESSAGE_ID)
     assert answer.error
@@ -166,6 +163,14 @@ def test_a_media_type_that_cannot_be_converted_is_an_error(peer: Peer, key: byte
 
 @pytest.mark.operation(Op.GET)
 @pytest.mark.versions(since=Version.V2_8)
-def test_an_unknown_media_type_number_is_an_error(peer: Peer, key: bytes) -> None:
-    answer = peer.call(Op.GET, key=key, key_media_type=MediaType("", id=99))
-    assert answer.is_error
+def test_after_a_broken_header_every_byte_is_an_error(lost_peer: Peer) -> None:
+    # The server stops reading at the unknown media type and looks for a request in what follows.
+    key = b"no request begins here"
+    request = lost_peer.encode(Op.GET, key=key, key_media_type=MediaType("", id=99))
+    lost_peer.socket.sendall(request.encode())
+    answers = [lost_peer.receive(request) for _ in range(1 + len(key))]
+    assert answers[0].status == Status.SERVER_ERROR
+    # The 9.4 line forgets whose header it was reading.
+    assert answers[0].message_id == (0 if lost_peer.target.is_legacy else request.message_id)
+    for answer in answers[1:]:
+        assert (answer.message_id, answer.status) == (0, Status.INVALID_MAGIC_OR_MESSAGE_ID)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hotrod_codec import Op, Reader, Response, Status, Version
 
@@ -107,15 +105,15 @@ def test_no_entries_and_no_keys(peer: Peer) -> None:
 # Ten thousand entries in the cache "many", put there once for each server, read in small pieces.
 
 
-@pytest.fixture(scope="module")
-def many(servers: Servers, target: Target) -> Iterator[dict[bytes, bytes]]:
+@pytest.fixture
+def many(servers: Servers, target: Target) -> dict[bytes, bytes]:
     entries = {b"key %d" % i: b"value %d" % i for i in range(MANY)}
     writer = Target(target.server, Version.V2_9)
     address = servers.get(target.server).addresses[0]
     with Peer(address, writer, Outcomes().sightings, cache="many") as peer:
         if peer.call(Op.SIZE)["size"] != MANY:
             peer.call(Op.PUT_ALL, entries=list(entries.items()))
-    yield entries
+    return entries
 
 
 def read_in_pieces(peer: Peer, op: Op, most: int) -> Response:

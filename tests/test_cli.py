@@ -1,0 +1,406 @@
+"""The command `hotrod`: through `main` with captured output, and a few times as users start it."""
+
+from __future__ import annotations
+
+import math
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vector_data
+from hotrod_codec import (
+    CounterConfiguration,
+    Duration,
+    Flag,
+    Intelligence,
+    MediaType,
+    Op,
+    Request,
+    TimeUnit,
+    decode_request,
+    encode_request,
+    encode_response,
+    layout,
+)
+from hotrod_codec import _demo as demo
+from hotrod_codec.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+RECORDING = vector_data.EXAMPLES / "bulkget-2.9.hrs"
+GET = encode_request("get", version="2.8", message_id=1, key=b"my secret")
+ANSWER = encode_response("get", version="2.8", message_id=1, value=b"its value")
+
+
+def run(capsys: Capture, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    try:
+        status = main(arguments)
+    except SystemExit as e:  # argparse: help, or a wrong command line
+        status = int(e.code or 0)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def start(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "hotrod_codec", *arguments],
+        input=data,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def encoded(capsys: Capture, *arguments: str) -> Request:
+    status, out, err = run(capsys, "encode", *arguments)
+    assert (status, err) == (0, "")
+    request = decode_request(bytes.fromhex(out))
+    assert request is not None
+    assert request.size == len(bytes.fromhex(out))
+    return request
+
+
+# ---- explain -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[GET.hex()], [GET.hex(" ")], GET.hex(" ").split(), ["0x" + GET.hex()], ["--hex", GET.hex()]],
+)
+def test_hex_arguments(capsys: Capture, words: list[str]) -> None:
+    status, out, _ = run(capsys, "explain", *words)
+    assert status == 0
+    assert out.startswith("GET request, version 2.8, message 1: 20 bytes at 0\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GET + ANSWER,
+        (GET.hex(" ") + "\n" + ANSWER.hex() + "\n").encode(),
+        f"# a get\n0x{GET[:1].hex()}, {GET[1:].hex(':')}\n\n{ANSWER.hex()} # found".encode(),
+    ],
+    ids=["binary", "hex", "hex with comments"],
+)
+def test_files_of_each_form(capsys: Capture, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "frames"
+    path.write_bytes(content)
+    status, out, err = run(capsys, "explain", str(path))
+    assert (status, err) == (0, "")
+    assert "GET request, version 2.8" in out
+    assert "GET response, version 2.8, message 1, SUCCESS" in out
+
+
+def test_a_recording_and_a_limit_of_frames(capsys: Capture) -> None:
+    status, out, _ = run(capsys, "explain", str(RECORDING))
+    assert status == 0
+    assert "BULK_GET response, version 2.9" in out
+    assert "9,997 more items" in out
+    status, out, _ = run(capsys, "explain", "--frames", "1", str(RECORDING))
+    assert (status, "BULK_GET response" in out) == (0, False)
+
+
+def test_secrets_are_shown_on_request_only(capsys: Capture) -> None:
+    _, out, _ = run(capsys, "explain", GET.hex())
+    assert "my secret" not in out
+    assert b"my secret"[:3].hex(" ") not in out
+    _, out, _ = run(capsys, "explain", "--show-data", GET.hex())
+    assert '9 bytes: "my secret"' in out
+
+
+def test_exit_status_tells_of_broken_input(capsys: Capture) -> None:
+    status, out, _ = run(capsys, "explain", GET[:-1].hex())
+    assert status == 1
+    assert "!! incomplete: the input ends at byte 19" in out
+    status, out, _ = run(capsys, "explain", "a0 01 63")
+    assert status == 1
+    assert "version at byte 2: unknown version 99" in out
+    status, out, _ = run(capsys, "explain", ANSWER.hex())
+    assert status == 1
+    assert "--op get --version" in out
+    assert run(capsys, "explain", "--op", "get", "--version", "2.8", ANSWER.hex())[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["explain", "no such file"], "No such file"),
+        (["explain", "a0 1"], "half a byte"),
+        (["explain", "--hex", "a0 xx"], "no hex digit"),
+        (["explain", "--version", "2.10", "a1"], "unknown version '2.10'"),
+        (["explain", "--frames", "0", "a0"], "less than 1"),
+        (["encode"], "OP"),
+        (["encode", "nope", "--key", "k"], "unknown operation 'nope'"),
+        (["encode", "--version", "2.8", "put"], "OP comes first"),
+        (["encode", "put", "--key", "k"], "PUT: value: missing"),
+        (["encode", "put", "--key", "k", "--valu", "v"], "unrecognized arguments"),
+        (["encode", "get", "--key", "hex:6"], "hex digits"),
+        (["encode", "get", "--key", "@/no/such/file"], "No such file"),
+        (["encode", "get", "--key", "k", "--flags", "FOO"], "unknown flag 'FOO'"),
+        (["encode", "size", "--version", "1.3"], "exists from version 2.0 on"),
+        (["encode", "put", "--key", "k", "--value", "v", "--lifespan", "x"], "no duration"),
+        (["encode", "put_all", "--entry", "k"], "no '='"),
+        (["demo", "--file", "/no/such/file"], "No such file"),
+        (["nothing"], "invalid choice"),
+    ],
+)
+def test_errors_are_one_line(capsys: Capture, arguments: list[str], problem: str) -> None:
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert problem in err
+    assert err.count("\n") == 1
+    assert err.startswith("hotrod")
+
+
+# ---- encode --------------------------------------------------------------------------------------
+
+
+def test_encode_says_what_encode_request_says(capsys: Capture) -> None:
+    request = encoded(
+        capsys,
+        *["put", "--key", "k", "--value", "v", "--version", "4.1", "--message-id", "300"],
+        *["--cache", "c", "--flags", "FORCE_RETURN_VALUE,SKIP_INDEXING", "--intelligence", "3"],
+        *["--topology-id", "-7", "--key-media-type", "text/plain", "--lifespan", "1.5"],
+        *["--value-media-type", "application/x-own; a=b", "--max-idle", "inf"],
+        *["--param", "traceparent=00-1"],
+    )
+    assert request == decode_request(
+        encode_request(
+            "put",
+            version="4.1",
+            message_id=300,
+            cache="c",
+            flags=Flag.FORCE_RETURN_VALUE | Flag.SKIP_INDEXING,
+            intelligence=Intelligence.HASH_DISTRIBUTION_AWARE,
+            topology_id=-7,
+            key_media_type="text/plain",
+            value_media_type=MediaType("application/x-own", (("a", "b"),)),
+            other_params={"traceparent": b"00-1"},
+            key=b"k",
+            value=b"v",
+            lifespan=1.5,
+            max_idle=math.inf,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("60", Duration(60)),
+        ("1.5", Duration(1500, TimeUnit.MILLISECONDS)),
+        ("250us", Duration(250, TimeUnit.MICROSECONDS)),
+        ("2min", Duration(2, TimeUnit.MINUTES)),
+        ("0s", Duration(0)),
+        ("inf", math.inf),
+        ("default", None),
+    ],
+)
+def test_durations(capsys: Capture, text: str, duration: object) -> None:
+    request = encoded(capsys, "put", "--key", "k", "--value", "v", "--lifespan", text)
+    assert request.fields["lifespan"] == duration
+
+
+def test_bytes_come_as_text_hex_or_file(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "value"
+    path.write_bytes(b"\x00\xff\n")
+    request = encoded(capsys, "put", "--key", "hex:00ff", "--value", f"@{path}")
+    assert (request.key, request.value) == (b"\x00\xff", b"\x00\xff\n")
+    request = encoded(capsys, "put", "--key", "text:@home", "--value", "\u00e9")
+    assert (request.key, request.value) == (b"@home", b"\xc3\xa9")
+
+
+def test_lists_come_in_one_go_or_one_by_one(capsys: Capture) -> None:
+    request = encoded(capsys, "get_all", "--keys", "a", "b", "--key", "c")
+    assert request.fields["keys"] == [b"a", b"b", b"c"]
+    request = encoded(capsys, "put_all", "--entry", "a=1", "--entries", "b=2=3", "hex:00=hex:ff")
+    assert request.fields["entries"] == [(b"a", b"1"), (b"b", b"2=3"), (b"\x00", b"\xff")]
+
+
+def test_values_with_parts(capsys: Capture) -> None:
+    request = encoded(
+        capsys,
+        *["counter_create", "--name", "c"],
+        *["--config", "initial=5,lower=0,upper=9,persistent=yes"],
+    )
+    assert request.fields["config"] == CounterConfiguration(5, 0, 9, persistent=True)
+
+
+def test_raw_bytes() -> None:
+    done = start("encode", "get", "--key", "my secret", "--version", "2.8", "--raw")
+    assert (done.returncode, done.stdout) == (0, GET)
+
+
+@pytest.mark.parametrize("op", [op for op in Op if layout(op).request_code is not None])
+def test_every_operation_has_its_fields_as_options(capsys: Capture, op: Op) -> None:
+    status, out, _ = run(capsys, "encode", op.name.lower(), "--help")
+    assert status == 0
+    for row in layout(op).request:
+        for name in row.names:
+            assert f"--{name.replace('_', '-')} " in out
+
+
+def test_parameters_of_a_task_and_of_the_header(capsys: Capture) -> None:
+    request = encoded(
+        capsys, "exec", "--task", "t", "--param", "a=1", "--other-param", "traceparent=00"
+    )
+    assert request.fields["params"] == {"a": b"1"}
+    assert request.other_params == {"traceparent": b"00"}
+
+
+# Something for a field of each kind that a request needs.
+SAMPLES = {
+    "bytes": "k",
+    "text": "t",
+    "bool": "true",
+    "pairs": "k=v",
+    "bytes_list": "k",
+    "pieces": "k",
+    "xid": "format_id=1,global_id=g,branch_id=b",
+    "xids": "format_id=1,global_id=g,branch_id=b",
+    "modifications": "key=k,control=5",
+    "counter": "initial=1",
+}
+
+
+@pytest.mark.parametrize("op", [op for op in Op if layout(op).request_code is not None])
+def test_every_operation_can_be_encoded_and_explained(capsys: Capture, op: Op) -> None:
+    row = layout(op)
+    options = []
+    for item in row.request:
+        if not item.optional:
+            options += [f"--{item.names[0].replace('_', '-')}", SAMPLES.get(item.kind, "1")]
+    version = f"{row.until // 10}.{row.until % 10}"
+    request = encoded(capsys, op.name.lower(), "--version", version, *options)
+    assert (request.op, request.version) == (op, row.until)
+    status, out, _ = run(capsys, "explain", request.encode().hex())
+    assert status == 0
+    assert out.startswith(f"{op.name} request, version {version}")
+
+
+# ---- as users start it ---------------------------------------------------------------------------
+
+
+def test_encode_piped_into_explain() -> None:
+    made = start("encode", "put", "--key", "k", "--value", "v", "--version", "1.0")
+    for arguments in (["explain"], ["explain", "-"]):
+        told = start(*arguments, data=made.stdout)
+        assert told.returncode == 0
+        assert told.stdout.startswith(b"PUT request, version 1.0")
+
+
+def test_the_installed_command() -> None:
+    command = Path(sys.executable).with_name("hotrod")
+    done = subprocess.run([command, "-V"], capture_output=True, check=True, timeout=60)
+    assert done.stdout.startswith(b"hotrod-codec ")
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    source = subprocess.Popen(
+        [sys.executable, "-m", "hotrod_codec", "explain", "--all", RECORDING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert source.stdout is not None
+    assert source.stderr is not None
+    assert source.stdout.readline().startswith(b"BULK_GET request")
+    source.stdout.close()
+    with source.stderr:
+        assert source.stderr.read() == b""
+    assert source.wait(60) == 0
+
+
+def test_neither_rich_nor_numpy_is_loaded_for_plain_work() -> None:
+    script = (
+        "import sys; from hotrod_codec.cli import main; "
+        f"main(['explain', '{GET.hex()}']); "
+        "sys.exit(bool({'rich', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+
+
+def on_terminal(*arguments: str, **environment: str) -> bytes:
+    """What the command prints on a terminal."""
+    env = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hotrod_codec", *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**env, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 4096):
+            shown += chunk
+    except OSError:
+        pass  # the other end was closed: this is how a terminal ends
+    finally:
+        os.close(master)
+    assert process.wait(60) == 0
+    return shown
+
+
+def test_a_terminal_gets_colours() -> None:
+    pytest.importorskip("rich")
+    cache = encode_request("size", cache="[bold]c[/bold]")
+    assert b"\x1b[" in on_terminal("explain", cache.hex())
+    assert b"[bold]c[/bold]" in on_terminal("explain", cache.hex())
+
+
+def test_a_terminal_gets_plain_text_on_request() -> None:
+    assert b"\x1b[" not in on_terminal("explain", "--plain", GET.hex())
+    assert b"\x1b[" not in on_terminal("explain", GET.hex(), NO_COLOR="1")
+
+
+# ---- demo ----------------------------------------------------------------------------------------
+
+
+def test_demo() -> None:
+    done = start("demo", "--rounds", "1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    out = done.stdout.decode()
+    assert "BULK_GET request, version 2.9" in out
+    assert "10,000 keys in 256 segments" in out
+    assert "as recorded" in out
+
+
+def test_demo_on_a_terminal() -> None:
+    pytest.importorskip("rich")
+    assert b"as recorded" in on_terminal("demo", "--rounds", "1")
+
+
+@pytest.mark.parametrize("name", ["bulkget-1.2.hrs", "getall-4.1.hrs"])
+def test_demo_of_another_recording(capsys: Capture, name: str) -> None:
+    status, out, _ = run(capsys, "demo", "--rounds", "1", "--file", str(vector_data.STREAMS / name))
+    assert status == 0
+    assert "the same each time" in out
+
+
+def test_demo_notices_other_entries(capsys: Capture, tmp_path: Path) -> None:
+    changed = tmp_path / RECORDING.name
+    data = bytearray(RECORDING.read_bytes())
+    data[-10] ^= 1  # in the last value
+    changed.write_bytes(data)
+    status, out, _ = run(capsys, "demo", "--rounds", "1", "--file", str(changed))
+    assert status == 1
+    assert "WRONG" in out
+
+
+def test_demo_without_entries(capsys: Capture) -> None:
+    path = vector_data.STREAMS / "puts-4.0.hrs"
+    status, _, err = run(capsys, "demo", "--file", str(path))
+    assert (status, err) == (2, "hotrod demo: no answer with entries in the recording\n")
+
+
+def test_digest_is_the_recordings() -> None:
+    stream = next(s for s in vector_data.streams() if s.path == RECORDING)
+    assert stream.entries_sha256 == demo._DIGEST
+    assert demo.find_recording().read_bytes() == RECORDING.read_bytes()
