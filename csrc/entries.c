@@ -244,6 +244,7 @@ void hr_begin_list(hr_reader *r, hr_kind kind, hr_form form, hr_list *list, hr_c
         hr_mark(r, "projections", HR_VINT);
         c->projections = hr_get_count(r, r->limits->items, "items");
         ((hr_batch *)(void *)list)->projections = c->projections;
+        c->ended = !hr_ok(r); /* else the items, which have not begun, would count as cut short */
     }
 }
 

@@ -360,6 +360,14 @@ def test_a_terminal_gets_plain_text_on_request() -> None:
     assert b"\x1b[" not in on_terminal("explain", GET.hex(), NO_COLOR="1")
 
 
+def test_a_terminal_without_rich_gets_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text("raise ImportError('not installed')")
+    shown = on_terminal("explain", GET.hex(), PYTHONPATH=str(tmp_path))
+    assert shown.startswith(b"GET request, version 2.8")
+    assert b"\x1b[" not in shown
+    assert b"as recorded" in on_terminal("demo", "--rounds", "1", PYTHONPATH=str(tmp_path))
+
+
 # ---- demo ----------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,9 @@ from hotrod_codec.explain import Assumed, Explainer, Frame
 from hotrod_codec.recording import Direction, Record, read_recording
 from vector_data import Vector
 
-CODES = {int(op) for op in Op}
+# Answers "no such key" that a server 9.4 ended with an entry without values, bytes that no protocol
+# version has there: what follows the frame cannot be read.
+WITH_EMPTY_ENTRY = {"multimap-2.7-s013", "multimap-2.8-s015", "multimap-2.9-s014"}
 
 
 def explain(data: bytes, **options: bool) -> list[Frame]:
@@ -67,12 +69,26 @@ def test_recorded_exchanges_are_explained_to_their_last_byte(version: Version) -
         old = vector.server.startswith("9.4") and version < Version.V2_0
         data = vector.request + response
         frames = list(Explainer(short_previous=old, everything=True).frames(data))
+        if vector.id in WITH_EMPTY_ENTRY:
+            assert frames.pop().problem.endswith("0x03 begins neither a request nor a response")
+            data = data[: frames[-1].end]
         assert [frame.problem for frame in frames if frame.problem] == [], vector.id
         # Every byte stands in exactly one row, and every row has a meaning.
         rows = [row for frame in frames for row in frame.rows]
         assert [row.start for row in rows] == [0, *(row.end for row in rows[:-1])], vector.id
         assert rows[-1].end == len(data), vector.id
         assert [row.name for row in rows if not row.meaning] == [], vector.id
+
+
+def test_recorded_events_are_explained() -> None:
+    events = [v for v in vector_data.load_all() if v.request is None and v.response and v.version]
+    assert len(events) > 500
+    for vector in events:
+        version = Version(vector.version_byte)
+        (frame,) = Explainer(assumed=Assumed(version=version)).frames(vector.response or b"")
+        assert frame.problem == "", vector.id
+        assert frame.title.startswith(f"{vector.op} event"), vector.id
+        assert [row.name for row in frame.rows if not row.meaning] == [], vector.id
 
 
 def test_no_key_and_no_value_is_shown_unasked() -> None:
@@ -242,6 +258,7 @@ def test_a_cut_frame_says_how_it_goes_on(length: int) -> None:
     cut = next(row for row in explain(PUT)[0].rows if row.end > length)
     missing = cut.end - length if length > cut.start else None
     assert f"{cut.name} at byte {cut.start} wants at least" in frame.problem
+    assert not any(secret in row.hex for row in frame.rows for secret in ("6b 65", "76 61"))
     if missing is not None:
         assert f"wants at least {missing} byte" in frame.problem
 

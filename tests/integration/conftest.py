@@ -4,7 +4,7 @@ A test that wants `target` runs once for each server and version. Marks narrow t
 
     operation(Op.PUT, ...)            which operations the test is about, for the table; versions
                                       that lack one of them are left out
-    each_operation(Op.PUT, ...)       run it once for each of these as `op`, where the version has it
+    each_operation(Op.PUT, ...)       run it once for each of these as `op`, if the version has it
     versions(since=, until=, legacy=) only these; legacy: only (True) or not (False) the 9.4 line
 
 One server of each version is started per run, when first wanted; clusters one at a time.
@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hotrod_codec import Op, Version
 
+from hotrod_codec import Op, Version
 from integration.infinispan import LEGACY, MODERN, Infinispan
 from integration.outcomes import Outcomes
 from integration.peers import VERSIONS, Peer, Target
@@ -76,14 +76,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("target", targets, ids=str)
         return
     pairs = [
-        pytest.param(
-            target, op, id=f"{target}-{op.name.lower()}", marks=pytest.mark.operation(op)
-        )
+        pytest.param(target, op, id=f"{target}-{op.name.lower()}", marks=pytest.mark.operation(op))
         for target in targets
         for op in each.args
         if SINCE.get(op, since) <= target.version
     ]
     metafunc.parametrize(("target", "op"), pairs)
+
+
+def _target_of(item: pytest.Item) -> Target | None:
+    parameters = getattr(item, "callspec", None)
+    target = parameters.params.get("target") if parameters is not None else None
+    return target if isinstance(target, Target) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -95,16 +99,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     servers = list(VERSIONS)
     items[:] = [item for item in items if item not in ours] + sorted(
         ours,
-        key=lambda item: (item.path, servers.index(item.callspec.params["target"].server)),
+        key=lambda item: (
+            item.path,
+            servers.index(target.server if (target := _target_of(item)) else MODERN),
+        ),
     )
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment]
-    target = getattr(item, "callspec", None) and item.callspec.params.get("target")
+    target = _target_of(item)
     if target is not None and (report.when == "call" or report.failed):
         for mark in item.iter_markers("operation"):
             for op in mark.args:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from hotrod_codec import Op
-
+from hotrod_codec import Op, Status
 from integration.peers import Sightings, Target, version_text
 
 
@@ -26,11 +25,14 @@ class Outcomes:
             {target for _, target in self.passed.keys() | self.failed.keys()},
             key=lambda target: (target.server, target.version),
         )
+        seen = sorted({Status(status) for _, _, status in self.sightings.statuses})
         lines = [
             "# The codec against real servers",
             "",
-            "A cell says how many tests of the operation passed, then the statuses that the server",
-            "answered in them. An empty cell: the version has no such operation.",
+            "A cell says how many tests of the operation passed, on one node and on three, then",
+            "with which statuses the server answered. Empty: the version has no such operation.",
+            "",
+            *(f"- {status:02x}: {status.name.lower().replace('_', ' ')}" for status in seen),
         ]
         for server in dict.fromkeys(target.server for target in targets):
             columns = [target for target in targets if target.server == server]

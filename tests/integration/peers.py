@@ -21,7 +21,6 @@ from hotrod_codec import (
     decode_response,
     encode_request,
 )
-
 from integration.infinispan import LEGACY, MODERN, OLDER, is_legacy
 
 # Nothing here takes a server longer; a codec that waits for bytes that never come fails by it.
@@ -101,7 +100,8 @@ class Peer:
     def encode(self, op: Op, **arguments: Any) -> Request:
         """The request that `call` would send; its bytes are `.encode()`."""
         self._last_id += 1
-        arguments = {"cache": self.cache, "message_id": self._last_id} | arguments
+        arguments.setdefault("cache", self.cache)
+        arguments.setdefault("message_id", self._last_id)
         frame = encode_request(op, version=self.version, **arguments)
         request = decode_request(frame)
         assert request is not None
@@ -141,9 +141,7 @@ class Peer:
         assert not self.call(Op.PING).is_error
 
     def _decoded(self, request: Request) -> Response | None:
-        return decode_response(
-            self._received, request, short_previous=self.target.short_previous
-        )
+        return decode_response(self._received, request, short_previous=self.target.short_previous)
 
     def _receive_more(self) -> None:
         data = self.socket.recv(1 << 18)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hotrod_codec import Flag, Op, Status, Version
 
+from hotrod_codec import Flag, Op, Status, Version
 from integration.peers import Peer
 
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hotrod_codec import Duration, Metadata, Op, Status, TimeUnit, Version
 
+from hotrod_codec import Duration, Metadata, Op, Status, TimeUnit, Version
 from integration.peers import Peer
 
 DAY = 86_400
@@ -167,9 +167,7 @@ def test_none_keeps_the_caches_default_and_inf_is_immortal(
     max_idle: float | None,
     expected: tuple[int | None, int | None],
 ) -> None:
-    peer.call(
-        Op.PUT, cache="mortal", key=key, value=b"one", lifespan=lifespan, max_idle=max_idle
-    )
+    peer.call(Op.PUT, cache="mortal", key=key, value=b"one", lifespan=lifespan, max_idle=max_idle)
     assert durations(peer, key, "mortal") == expected
 
 

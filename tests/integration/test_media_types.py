@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from hotrod_codec import Flag, MediaType, Op, Status, Version
 
+from hotrod_codec import Flag, MediaType, Op, Status, Version
 from integration.peers import Peer
 
 pytestmark = pytest.mark.versions(since=Version.V2_8)
@@ -85,16 +85,7 @@ def test_a_cache_of_objects_says_so_until_2_8(peer: Peer, key: bytes) -> None:
         Status.SUCCESS_WITH_PREVIOUS_OBJ_STORAGE if hint else Status.SUCCESS_WITH_PREVIOUS
     )
     assert again.status == (
-        Status.NOT_EXECUTED_WITH_PREVIOUS_OBJ_STORAGE
-        if hint
-        else Status.NOT_EXECUTED_WITH_PREVIOUS
+        Status.NOT_EXECUTED_WITH_PREVIOUS_OBJ_STORAGE if hint else Status.NOT_EXECUTED_WITH_PREVIOUS
     )
     assert get.status == (Status.SUCCESS_OBJ_STORAGE if hint else Status.SUCCESS)
     assert (again.previous, get.value) == (b"one", b"one")
-
-
-@pytest.mark.operation(Op.PING, Op.STATS, Op.SIZE)
-@pytest.mark.versions(since=Version.V2_4, until=Version.V2_8)
-@pytest.mark.parametrize("op", [Op.PING, Op.STATS, Op.SIZE])
-def test_every_answer_of_a_cache_of_objects_has_the_hint(peer: Peer, op: Op) -> None:
-    assert peer.call(op, cache="objects").status == Status.SUCCESS_OBJ_STORAGE

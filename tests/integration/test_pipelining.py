@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hotrod_codec import Op, Reader, Request, Response, Status
 
+from hotrod_codec import Op, Reader, Request, Response, Status
 from integration.peers import Peer
 
 
@@ -28,6 +28,8 @@ def exchange(peer: Peer, requests: Sequence[Request]) -> tuple[dict[int, Respons
             assert isinstance(answer, Response)
             assert answer.message_id not in answers
             answers[answer.message_id] = answer
+    for request in requests:
+        peer.saw(request.op, answers[request.message_id])
     assert reader.pending_requests == 0
     assert reader.buffered == 0
     return answers, bytes(stream)

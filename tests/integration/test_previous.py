@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hotrod_codec import Flag, Op, Status, Version
 
+from hotrod_codec import Flag, Op, Status, Version
 from integration.peers import Peer
 
 DONE, REFUSED, ABSENT = Status.SUCCESS, Status.NOT_EXECUTED, Status.KEY_DOES_NOT_EXIST

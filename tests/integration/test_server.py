@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hotrod_codec import MediaType, Op, Response, ServerError, Status, Version
 
+from hotrod_codec import MediaType, Op, Response, ServerError, Status, Version
 from integration.peers import Peer
 
 # ------------------------------------------------------------------ ping
@@ -30,9 +30,7 @@ def test_a_ping_until_2_8_tells_nothing(peer: Peer) -> None:
         ("objects", "application/x-java-object"),
     ],
 )
-def test_a_ping_from_2_9_on_tells_the_caches_media_types(
-    peer: Peer, cache: str, name: str
-) -> None:
+def test_a_ping_from_2_9_on_tells_the_caches_media_types(peer: Peer, cache: str, name: str) -> None:
     answer = peer.call(Op.PING, cache=cache)
     assert answer.key_media_type.name == name
     assert answer.value_media_type.name == name
@@ -93,6 +91,21 @@ def test_stats_count_what_was_done(peer: Peer, key: bytes) -> None:
     after = peer.call(Op.STATS).stats
     expected = {"stores": 1, "hits": 2, "misses": 1, "removeHits": 1, "removeMisses": 1}
     assert change(before, after) == expected
+
+
+# ------------------------------------------------------------------ a cache of Java objects
+
+
+@pytest.mark.each_operation(Op.PING, Op.STATS, Op.SIZE, Op.CLEAR, Op.BULK_GET, Op.BULK_GET_KEYS)
+@pytest.mark.versions(since=Version.V2_4, until=Version.V2_8)
+def test_from_2_4_to_2_8_every_answer_hints_at_stored_objects(peer: Peer, op: Op) -> None:
+    assert peer.call(op, cache="objects").status == Status.SUCCESS_OBJ_STORAGE
+
+
+@pytest.mark.each_operation(Op.PING, Op.STATS)
+@pytest.mark.versions(since=Version.V2_9)
+def test_from_2_9_on_no_answer_hints_at_stored_objects(peer: Peer, op: Op) -> None:
+    assert peer.call(op, cache="objects").status == Status.SUCCESS
 
 
 # ------------------------------------------------------------------ errors

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+
 from hotrod_codec import (
     HashWheel,
     Intelligence,
@@ -24,7 +25,6 @@ from hotrod_codec import (
     segment_of,
     segments_of,
 )
-
 from integration.conftest import Servers
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
@@ -43,9 +43,7 @@ def ask(
     cache: str = "octets",
     topology_id: int = 0,
 ) -> Topology | None:
-    answer = peer.call(
-        Op.PING, cache=cache, intelligence=intelligence, topology_id=topology_id
-    )
+    answer = peer.call(Op.PING, cache=cache, intelligence=intelligence, topology_id=topology_id)
     topology = answer.topology
     assert topology is None or isinstance(topology, Topology)
     return topology
@@ -72,44 +70,42 @@ def settle(members: list[Peer]) -> None:
 
 
 @pytest.fixture
-def members(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[list[Peer]]:
+def addresses(target: Target, servers: Servers) -> list[ServerAddress]:
+    """Where the cluster's nodes are."""
+    addresses = [ServerAddress(*a) for a in servers.get(target.server, NODES).addresses]
+    if target.server not in SETTLED:
+        witness = Target(target.server, Version.V2_9)
+        with ExitStack() as stack:
+            settle([stack.enter_context(Peer(a, witness, Outcomes().sightings)) for a in addresses])
+        SETTLED.add(target.server)
+    return addresses
+
+
+@pytest.fixture
+def members(
+    addresses: list[ServerAddress], target: Target, outcomes: Outcomes
+) -> Iterator[list[Peer]]:
     """A connection to each node."""
-    cluster = servers.get(target.server, NODES)
     with ExitStack() as stack:
-        if target.server not in SETTLED:
-            witness = Target(target.server, Version.V2_9)
-            settle(
-                [
-                    stack.enter_context(Peer(address, witness, Outcomes().sightings))
-                    for address in cluster.addresses
-                ]
-            )
-            SETTLED.add(target.server)
-        peers = [
-            stack.enter_context(Peer(address, target, outcomes.sightings))
-            for address in cluster.addresses
-        ]
+        peers = [stack.enter_context(Peer(a, target, outcomes.sightings)) for a in addresses]
         yield peers
         for peer in peers:
             peer.check_in_step()
 
 
 @pytest.fixture
-def node(members: list[Peer]) -> Peer:
-    return members[0]
-
-
-@pytest.fixture
-def witness(target: Target, servers: Servers) -> Iterator[Peer]:
-    """A connection in 2.9 to the first node: not under test."""
-    address = servers.get(target.server, NODES).addresses[0]
-    with Peer(address, Target(target.server, Version.V2_9), Outcomes().sightings) as peer:
+def node(addresses: list[ServerAddress], target: Target, outcomes: Outcomes) -> Iterator[Peer]:
+    """A connection to the first node."""
+    with Peer(addresses[0], target, outcomes.sightings) as peer:
         yield peer
+        peer.check_in_step()
 
 
 @pytest.fixture
-def addresses(target: Target, servers: Servers) -> set[ServerAddress]:
-    return {ServerAddress(*address) for address in servers.get(target.server, NODES).addresses}
+def witness(addresses: list[ServerAddress], target: Target) -> Iterator[Peer]:
+    """A connection in 2.9 to the first node: not under test."""
+    with Peer(addresses[0], Target(target.server, Version.V2_9), Outcomes().sightings) as peer:
+        yield peer
 
 
 # ------------------------------------------------------------------ forms
@@ -123,11 +119,11 @@ def test_a_basic_client_is_told_nothing(node: Peer, key: bytes) -> None:
 
 @pytest.mark.operation(Op.PING)
 def test_a_topology_aware_client_is_told_the_servers(
-    node: Peer, addresses: set[ServerAddress]
+    node: Peer, addresses: list[ServerAddress]
 ) -> None:
     topology = told(node, TOPOLOGY)
     assert len(topology.servers) == NODES
-    assert set(topology.servers) == addresses
+    assert set(topology.servers) == set(addresses)
     assert topology.hash_version is None
     assert topology.segment_owners is None
     assert topology.hash_ids is None
@@ -139,10 +135,10 @@ def test_a_topology_aware_client_is_told_the_servers(
     ("cache", "segments", "owners"), [("octets", 256, 2), ("segments20", 20, 2)]
 )
 def test_from_2_0_on_segments_have_owners(
-    node: Peer, addresses: set[ServerAddress], cache: str, segments: int, owners: int
+    node: Peer, addresses: list[ServerAddress], cache: str, segments: int, owners: int
 ) -> None:
     topology = told(node, cache=cache)
-    assert set(topology.servers) == addresses
+    assert set(topology.servers) == set(addresses)
     assert len(topology.servers) == NODES
     assert topology.hash_version == 3
     assert topology.num_segments == segments
@@ -163,9 +159,9 @@ def test_everybody_owns_a_replicated_cache(node: Peer) -> None:
 
 @pytest.mark.operation(Op.PING)
 @pytest.mark.versions(since=Version.V2_0)
-def test_an_invalidation_cache_has_no_hash(node: Peer, addresses: set[ServerAddress]) -> None:
+def test_an_invalidation_cache_has_no_hash(node: Peer, addresses: list[ServerAddress]) -> None:
     topology = told(node, cache="invalidation")
-    assert set(topology.servers) == addresses
+    assert set(topology.servers) == set(addresses)
     assert (topology.hash_version, topology.num_segments) == (0, 0)
     assert topology.segment_owners == ()
 
@@ -173,10 +169,10 @@ def test_an_invalidation_cache_has_no_hash(node: Peer, addresses: set[ServerAddr
 @pytest.mark.operation(Op.PING)
 @pytest.mark.versions(until=Version.V1_3)
 def test_until_1_3_servers_have_places_on_a_wheel(
-    node: Peer, addresses: set[ServerAddress]
+    node: Peer, addresses: list[ServerAddress]
 ) -> None:
     topology = told(node)
-    assert set(topology.servers) == addresses
+    assert set(topology.servers) == set(addresses)
     assert topology.hash_version == 2
     assert topology.key_owners == 2
     assert topology.hash_space == 2**31 - 1
@@ -190,10 +186,10 @@ def test_until_1_3_servers_have_places_on_a_wheel(
 @pytest.mark.versions(until=Version.V1_3)
 @pytest.mark.parametrize("cache", ["replicated", "invalidation"])
 def test_until_1_3_a_cache_that_is_not_distributed_has_no_wheel(
-    node: Peer, addresses: set[ServerAddress], cache: str
+    node: Peer, addresses: list[ServerAddress], cache: str
 ) -> None:
     topology = told(node, cache=cache)
-    assert set(topology.servers) == addresses
+    assert set(topology.servers) == set(addresses)
     assert (topology.hash_version, topology.key_owners, topology.hash_space) == (0, 0, 0)
     assert topology.hash_ids == (0,) * NODES
 
@@ -203,9 +199,7 @@ def test_until_1_3_a_cache_that_is_not_distributed_has_no_wheel(
 
 @pytest.mark.each_operation(*ARGUMENTS)
 @pytest.mark.parametrize("intelligence", [TOPOLOGY, HASH], ids=lambda i: i.name.lower())
-def test_any_answer_may_bring_the_topology(
-    node: Peer, op: Op, intelligence: Intelligence
-) -> None:
+def test_any_answer_may_bring_the_topology(node: Peer, op: Op, intelligence: Intelligence) -> None:
     # Of few segments: the 9.4 line works for a second to place 256 of them on a wheel.
     answer = node.call(op, cache="segments20", intelligence=intelligence, **ARGUMENTS[op])
     assert not answer.is_error
@@ -272,9 +266,7 @@ def held(members: list[Peer], cache: str) -> dict[ServerAddress, int]:
 def counted(members: list[Peer], cache: str, name: str) -> dict[ServerAddress, int]:
     """A number of each node's statistics."""
     return {
-        ServerAddress(*peer.socket.getpeername()): int(
-            peer.call(Op.STATS, cache=cache).stats[name]
-        )
+        ServerAddress(*peer.socket.getpeername()): int(peer.call(Op.STATS, cache=cache).stats[name])
         for peer in members
     }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hotrod_codec import Op, Reader, Response, Status, Version
 
+from hotrod_codec import Op, Reader, Response, Status, Version
 from integration.conftest import Servers
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
@@ -122,6 +122,7 @@ def read_in_pieces(peer: Peer, op: Op, most: int) -> Response:
     request = peer.encode(op, cache="many")
     reader.expect(request)
     peer.socket.sendall(request.encode())
+    answer: Response | None
     while (answer := reader.next()) is None:
         count = peer.socket.recv_into(reader.buffer()[:most])
         assert count > 0, "the server closed the connection"

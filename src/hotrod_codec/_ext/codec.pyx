@@ -13,6 +13,7 @@ from cpython.buffer cimport (
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
@@ -191,14 +192,11 @@ cdef int take_text(object value, str name, hr_slice *out, Borrowed *b) except -1
 
 cdef int64_t take_int(object value, str name, int64_t least, int64_t most) except? -1:
     cdef int64_t number
+    if not isinstance(value, int):
+        value = index_of_object(value, name)
     try:
         number = value
-    except TypeError:
-        raise TypeError(f"{name}: expected int, got {type(value).__name__}") from None
     except OverflowError:
-        number = least
-        if least <= value <= most:
-            raise
         raise EncodeError(f"{value} is not within {least} and {most}", field=name) from None
     if not least <= number <= most:
         raise EncodeError(f"{value} is not within {least} and {most}", field=name)
@@ -206,12 +204,20 @@ cdef int64_t take_int(object value, str name, int64_t least, int64_t most) excep
 
 
 cdef uint64_t take_u64(object value, str name) except? 0xFFFFFFFFFFFFFFFF:
+    if not isinstance(value, int):
+        value = index_of_object(value, name)
     try:
         return value
-    except TypeError:
-        raise TypeError(f"{name}: expected int, got {type(value).__name__}") from None
     except OverflowError:
         raise EncodeError(f"{value} is not within 0 and {UINT64_MAX}", field=name) from None
+
+
+cdef object index_of_object(object value, str name):
+    """Numbers of other libraries, numpy's say; floats are none."""
+    try:
+        return PyNumber_Index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected int, got {type(value).__name__}") from None
 
 
 cdef int take_duration(object value, str name, uint8_t version, uint8_t *unit,
@@ -809,8 +815,9 @@ def encode_request(op, /, *, version="4.1", message_id=0, cache="", flags=0, int
     [wire-core 2, 9]
     """
     cdef const hr_row *row = row_of(op)
-    cdef uint8_t number = version_of(version)
+    cdef uint8_t number
     try:
+        number = version_of(version)
         check_version(row, number)
         if row.is_event:
             raise EncodeError("an event is sent by a server; use encode_response", field="op")
@@ -902,8 +909,9 @@ def encode_response(op, /, *, version="4.1", message_id=0, status=0, topology=No
     [wire-core 3, 4, 9]
     """
     cdef const hr_row *row = row_of(op)
-    cdef uint8_t number = version_of(version)
+    cdef uint8_t number
     try:
+        number = version_of(version)
         check_version(row, number)
         return encode_response_fields(row, number, message_id, status, topology, fields)
     except EncodeError as e:
