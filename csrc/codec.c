@@ -4,7 +4,8 @@
 
 #include "wire.h"
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------------------------------
+ */
 
 #define BODY(...) {__VA_ARGS__}
 #define NO_BODY {0}
@@ -65,7 +66,8 @@ bool hr_is_status(uint8_t status)
     }
 }
 
-/* ---- bodies --------------------------------------------------------------------------------------- */
+/* ---- bodies
+ * --------------------------------------------------------------------------------------- */
 
 static const uint8_t no_fields[1] = {HR_END};
 static const uint8_t error_fields[2] = {HR_ERROR, HR_END};
@@ -92,7 +94,8 @@ static uint8_t *put_body(uint8_t *p, const uint8_t *fields, const hr_body *body,
 }
 
 /* With `d->stop_at_list`, a list that ends the row is begun and left to hr_walk_list. */
-static void get_body(hr_reader *r, const uint8_t *fields, hr_body *body, hr_form form, hr_decoding *d)
+static void get_body(hr_reader *r, const uint8_t *fields, hr_body *body, hr_form form,
+                     hr_decoding *d)
 {
     for (; *fields != HR_END; fields++) {
         const hr_field *f = &hr_fields[*fields];
@@ -165,7 +168,8 @@ static bool has_previous_1x(const hr_context *c, uint8_t status)
     return true;
 }
 
-/* ---- requests --------------------------------------------------------------------------------------- */
+/* ---- requests
+ * --------------------------------------------------------------------------------------- */
 
 const uint8_t *hr_request_fields(const hr_request *request)
 {
@@ -309,7 +313,8 @@ hr_result hr_decode_request(const uint8_t *in, size_t len, hr_request *q, hr_dec
     return finish(&r, d);
 }
 
-/* ---- responses --------------------------------------------------------------------------------------- */
+/* ---- responses
+ * --------------------------------------------------------------------------------------- */
 
 static uint8_t code_of(const hr_response *a)
 {
@@ -410,7 +415,8 @@ hr_result hr_decode_response(const uint8_t *in, size_t len, const hr_context *c,
     }
     if (hr_ok(&r))
         get_body(&r, hr_response_fields(a), &a->body, (hr_form){c->version, c->flags}, d);
-    /* With FORCE_RETURN_VALUE a 9.4 server ends every 1.x answer "no such key" with a zero length. */
+    /* With FORCE_RETURN_VALUE a 9.4 server ends every 1.x answer "no such key" with a zero length.
+     */
     if (hr_ok(&r) && c->short_previous && c->version < 20 && (c->flags & HR_FORCE_RETURN_VALUE) &&
         a->status == 0x02 && !a->is_error && a->row->response_body[0] != HR_PREVIOUS) {
         hr_mark(&r, "previous", HR_BYTES);

@@ -12,7 +12,17 @@ enum ending {
 };
 
 /* What an item holds: one or two slices, or something of its own. */
-enum content { BYTES, TEXT, BYTES_BYTES, TEXT_TEXT, TEXT_BYTES, NUMBER, ITERATED, XID, MODIFICATION };
+enum content {
+    BYTES,
+    TEXT,
+    BYTES_BYTES,
+    TEXT_TEXT,
+    TEXT_BYTES,
+    NUMBER,
+    ITERATED,
+    XID,
+    MODIFICATION
+};
 
 typedef struct shape {
     uint8_t ending, content;

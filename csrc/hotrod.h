@@ -229,19 +229,19 @@ typedef enum hr_kind {
     HR_WRITE_EVENT,   /* marker, retried, then key and version, or data */
     HR_REMOVE_EVENT,  /* marker, retried, then key, or data */
     /* Lists; hr_is_list counts from here. What `items` holds is slices unless it is said here. */
-    HR_PAIRS,         /* vInt n, n times key and value */
-    HR_PAIRS_MORE,    /* 01 key value, repeated, then 00 */
-    HR_BYTES_LIST,    /* vInt n, n keys */
-    HR_BYTES_MORE,    /* 01 key, repeated, then 00 */
-    HR_FEW_BYTES,     /* u8 n, n times bytes */
-    HR_PIECES,        /* bytes that are not empty, then an empty length */
-    HR_TEXT_LIST,     /* vInt n, n times text */
-    HR_TEXT_PAIRS,    /* vInt n, n times name and text */
-    HR_PARAMS,        /* vInt n, n times name and bytes */
-    HR_FEW_PARAMS,    /* u8 n, n times name and bytes */
-    HR_U16_LIST,      /* vInt n, n numbers of two bytes; uint16_t */
-    HR_ITERATED,      /* vInt n, from 2.4 on values of each, n entries; an hr_batch of hr_iterated */
-    HR_XIDS,          /* vInt n, n ids; hr_xid */
+    HR_PAIRS,      /* vInt n, n times key and value */
+    HR_PAIRS_MORE, /* 01 key value, repeated, then 00 */
+    HR_BYTES_LIST, /* vInt n, n keys */
+    HR_BYTES_MORE, /* 01 key, repeated, then 00 */
+    HR_FEW_BYTES,  /* u8 n, n times bytes */
+    HR_PIECES,     /* bytes that are not empty, then an empty length */
+    HR_TEXT_LIST,  /* vInt n, n times text */
+    HR_TEXT_PAIRS, /* vInt n, n times name and text */
+    HR_PARAMS,     /* vInt n, n times name and bytes */
+    HR_FEW_PARAMS, /* u8 n, n times name and bytes */
+    HR_U16_LIST,   /* vInt n, n numbers of two bytes; uint16_t */
+    HR_ITERATED,   /* vInt n, from 2.4 on values of each, n entries; an hr_batch of hr_iterated */
+    HR_XIDS,       /* vInt n, n ids; hr_xid */
     HR_MODIFICATIONS, /* vInt n, n writes; hr_modification */
     HR_NUM_KINDS
 } hr_kind;
@@ -270,7 +270,8 @@ typedef struct hr_row {
     uint8_t request, response; /* codes; an event has only a response code */
     uint8_t since, until;      /* protocol versions */
     bool is_event;
-    uint8_t request_body[HR_MAX_BODY], response_body[HR_MAX_BODY]; /* hr_field_id, HR_END at the end */
+    uint8_t request_body[HR_MAX_BODY],
+        response_body[HR_MAX_BODY]; /* hr_field_id, HR_END at the end */
 } hr_row;
 
 /* The member type of each kind. */
@@ -413,7 +414,8 @@ typedef struct hr_cursor {
 
 /* Told of every field as it is read: its name, where it lies, how it is written, the index of the
  * item it belongs to (-1: none). */
-typedef void hr_trace(void *arg, const char *name, size_t from, size_t to, hr_kind kind, int64_t item);
+typedef void hr_trace(void *arg, const char *name, size_t from, size_t to, hr_kind kind,
+                      int64_t item);
 
 typedef struct hr_decoding {
     const hr_limits *limits;
@@ -422,9 +424,9 @@ typedef struct hr_decoding {
     bool stop_at_list; /* return before the items of a list that ends the body; see `list` */
     /* results */
     hr_stop stop;
-    size_t used;      /* HR_OK: length of the frame, or of what stands before the list's items */
-    hr_cursor list;   /* with stop_at_list: where to go on; `ended` when there is no such list */
-    hr_list *into;    /* with stop_at_list: the member of the body that the items belong to */
+    size_t used;    /* HR_OK: length of the frame, or of what stands before the list's items */
+    hr_cursor list; /* with stop_at_list: where to go on; `ended` when there is no such list */
+    hr_list *into;  /* with stop_at_list: the member of the body that the items belong to */
 } hr_decoding;
 
 /* Read one request (response) from `in`. On HR_OK the slices of the result point into `in`; on any

@@ -77,7 +77,7 @@ hr_slice hr_fail_slice(hr_reader *r, const uint8_t *at, uint32_t len, const char
 void hr_report_field(hr_reader *r)
 {
     if (r->name && r->pos > r->name_at && hr_ok(r))
-        r->trace(r->trace_arg, r->name, (size_t)(r->name_at - r->begin), (size_t)(r->pos - r->begin),
-                 r->name_kind, r->item);
+        r->trace(r->trace_arg, r->name, (size_t)(r->name_at - r->begin),
+                 (size_t)(r->pos - r->begin), r->name_kind, r->item);
     r->name = NULL;
 }

@@ -39,7 +39,8 @@ static inline hr_reader hr_reader_of(const uint8_t *in, size_t len, const hr_lim
 }
 
 /* Keep the first failure, which lies at `at`, and end the input there. Returns 0. */
-uint64_t hr_fail(hr_reader *r, hr_result result, const uint8_t *at, uint64_t wanted, uint64_t found);
+uint64_t hr_fail(hr_reader *r, hr_result result, const uint8_t *at, uint64_t wanted,
+                 uint64_t found);
 /* The input ends `need` bytes too early for the item at `at`. Returns 0. */
 uint64_t hr_need(hr_reader *r, const uint8_t *at, size_t need);
 /* A length or count is above a limit. Returns 0. */

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +33,11 @@ Capture = pytest.CaptureFixture[str]
 RECORDING = vector_data.EXAMPLES / "bulkget-2.9.hrs"
 GET = encode_request("get", version="2.8", message_id=1, key=b"my secret")
 ANSWER = encode_response("get", version="2.8", message_id=1, value=b"its value")
+
+
+needs_terminal = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has neither pseudo-terminals nor broken pipes"
+)
 
 
 def run(capsys: Capture, *arguments: str) -> tuple[int, str, str]:
@@ -295,11 +299,13 @@ def test_encode_piped_into_explain() -> None:
 
 
 def test_the_installed_command() -> None:
-    command = Path(sys.executable).with_name("hotrod")
+    scripts = Path(sys.executable).parent
+    command = scripts / ("hotrod.exe" if sys.platform == "win32" else "hotrod")
     done = subprocess.run([command, "-V"], capture_output=True, check=True, timeout=60)
     assert done.stdout.startswith(b"hotrod-codec ")
 
 
+@needs_terminal
 def test_a_reader_that_has_seen_enough() -> None:
     source = subprocess.Popen(
         [sys.executable, "-m", "hotrod_codec", "explain", "--all", RECORDING],
@@ -326,6 +332,8 @@ def test_neither_rich_nor_numpy_is_loaded_for_plain_work() -> None:
 
 def on_terminal(*arguments: str, **environment: str) -> bytes:
     """What the command prints on a terminal."""
+    import pty  # not everywhere; see needs_terminal
+
     env = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -348,18 +356,20 @@ def on_terminal(*arguments: str, **environment: str) -> bytes:
     return shown
 
 
+@needs_terminal
 def test_a_terminal_gets_colours() -> None:
-    pytest.importorskip("rich")
     cache = encode_request("size", cache="[bold]c[/bold]")
     assert b"\x1b[" in on_terminal("explain", cache.hex())
     assert b"[bold]c[/bold]" in on_terminal("explain", cache.hex())
 
 
+@needs_terminal
 def test_a_terminal_gets_plain_text_on_request() -> None:
     assert b"\x1b[" not in on_terminal("explain", "--plain", GET.hex())
     assert b"\x1b[" not in on_terminal("explain", GET.hex(), NO_COLOR="1")
 
 
+@needs_terminal
 def test_a_terminal_without_rich_gets_plain_text(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text("raise ImportError('not installed')")
     shown = on_terminal("explain", GET.hex(), PYTHONPATH=str(tmp_path))
@@ -380,8 +390,8 @@ def test_demo() -> None:
     assert "as recorded" in out
 
 
+@needs_terminal
 def test_demo_on_a_terminal() -> None:
-    pytest.importorskip("rich")
     assert b"as recorded" in on_terminal("demo", "--rounds", "1")
 
 

@@ -59,17 +59,20 @@ class TestMatching:
         reader.feed(answer(1))
         assert next(reader).value == b"v"
         reader.feed(answer(1))
-        with pytest.raises(DecodeError, match="GET response.* to message 1, which waits for no"):
+        with pytest.raises(DecodeError, match=r"GET response.* to message 1, which waits for no"):
             reader.next()
 
     def test_an_event_with_the_id_of_a_request(self) -> None:
         """Servers of 7.x count event ids up from 1: the code comes before the id."""
-        event = encode_response("cache_entry_removed", version="2.0", message_id=1, listener_id=b"l", key=b"k")
+        event = encode_response(
+            "cache_entry_removed", version="2.0", message_id=1, listener_id=b"l", key=b"k"
+        )
         reader = Reader()
         reader.expect(RequestContext("get", "2.0"), 1)
         reader.feed(event + encode_response("get", version="2.0", message_id=1, value=b"v"))
         first, second = list(reader)
-        assert isinstance(first, Event) and first.key == b"k"
+        assert isinstance(first, Event)
+        assert first.key == b"k"
         assert second.value == b"v"
 
     def test_an_error_without_a_request(self) -> None:
@@ -144,7 +147,8 @@ class TestFailure:
         whole.feed(frame)
         message = whole.next()
         assert message.entries == [(b"k", b"v"), (b"kk", b"v")]
-        assert not message.canonical and message.encode() == frame
+        assert not message.canonical
+        assert message.encode() == frame
         pieces = Reader()
         pieces.expect(RequestContext("bulk_get", "2.0"), 1)
         pieces.feed(frame[:11])

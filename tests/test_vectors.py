@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -158,14 +158,18 @@ def test_byte_by_byte_and_at_random_splits(area: str) -> None:
 def test_what_a_server_of_9_4_leaves_out() -> None:
     """decisions.md: short previous values. Shown by a vector of version 1.3."""
     (vector,) = (v for v in vector_data.load("kv") if v.id == "kv-1.3-s035")
-    assert vector.op == "PUT_IF_ABSENT" and vector.request and vector.response
+    assert vector.op == "PUT_IF_ABSENT"
+    assert vector.request
+    assert vector.response
     request = hotrod_codec.decode_request(vector.request)
-    assert request is not None and request.flags == hotrod_codec.Flag.FORCE_RETURN_VALUE
+    assert request is not None
+    assert request.flags == hotrod_codec.Flag.FORCE_RETURN_VALUE
     # As the protocol has it, the length of the previous value is still to come ...
     assert hotrod_codec.decode_response(vector.response, request) is None
     # ... and this server never sends it.
     response = hotrod_codec.decode_response(vector.response, request, short_previous=True)
-    assert response is not None and response.size == len(vector.response)
+    assert response is not None
+    assert response.size == len(vector.response)
     assert response.previous is None
     assert response.encode() == vector.response
 
@@ -174,7 +178,7 @@ class TestWrongRequests:
     """Requests that were sent to servers to see what they do: here they are refused, or asked to
     go on, and the error says where."""
 
-    EXPECTED = {
+    EXPECTED: ClassVar[dict[str, str]] = {
         "an unknown opcode and then a good request on the same connection": "opcode",
         "key length -1 (five-byte varint)": "key",
         "key length: a varint that never ends": "key",
@@ -224,7 +228,7 @@ def test_recorded_streams_in_any_chunks(stream: vector_data.Stream) -> None:
     sent, received = stream.sent(vector_data.TO_SERVER), stream.sent(vector_data.TO_CLIENT)
     server = Reader("server")
     server.feed(sent)
-    requests = [request for request in server]
+    requests = list(server)
     assert server.buffered == 0
     assert b"".join(request.encode() for request in requests) == sent
 

@@ -69,6 +69,12 @@ def digest(entries: Sequence[_Entry]) -> str:
     return total.hexdigest()
 
 
+def _timed(step: Callable[[], _T]) -> tuple[_T, float]:
+    start = time.perf_counter()
+    result = step()
+    return result, time.perf_counter() - start
+
+
 class _Stopwatch:
     """Runs each step several times and keeps the best."""
 
@@ -78,12 +84,12 @@ class _Stopwatch:
         self.rows: list[tuple[str, ...]] = []
 
     def __call__(self, what: str, entries: int, size: int, step: Callable[[], _T]) -> _T:
-        best = float("inf")
-        for _ in range(self._rounds):
-            self._advance(what, 0)
-            start = time.perf_counter()
-            result = step()
-            best = min(best, time.perf_counter() - start)
+        self._advance(what, 0)
+        result, best = _timed(step)
+        self._advance(what, 1)
+        for _ in range(self._rounds - 1):
+            result, seconds = _timed(step)
+            best = min(best, seconds)
             self._advance(what, 1)
         self.rows.append(
             (

@@ -6,6 +6,7 @@ Knows how things look and nothing of where they come from. rich is imported only
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -40,11 +41,12 @@ class Output(Protocol):
 
     def progress(self, total: int) -> contextlib.AbstractContextManager[Advance]:
         """Progress towards `total`; call the result with what is being done and how far it got."""
+        ...
 
 
 def open_output(*, plain: bool) -> Output:
     """The output for this terminal, pipe or file."""
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # What a peer calls a cache need not fit the terminal's encoding.
         sys.stdout.reconfigure(errors="backslashreplace")
     if plain or os.environ.get("NO_COLOR") or not sys.stdout.isatty():

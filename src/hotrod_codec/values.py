@@ -156,7 +156,9 @@ class MediaType:
         """The media type of a text such as "text/plain; charset=utf-8"."""
         name, *params = (part.strip() for part in text.split(";"))
         if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
-            raise ValueError(f"{text!r} is no media type; it looks like 'text/plain; charset=utf-8'")
+            raise ValueError(
+                f"{text!r} is no media type; it looks like 'text/plain; charset=utf-8'"
+            )
         pairs = []
         for param in params:
             key, equals, value = param.partition("=")

@@ -9,7 +9,8 @@
 #include "harness.h"
 #include "hotrod.h"
 
-/* ---- blocks that live until the pool is emptied -------------------------------------------------- */
+/* ---- blocks that live until the pool is emptied
+ * -------------------------------------------------- */
 
 typedef struct pool {
     void **blocks;
@@ -45,7 +46,8 @@ static inline void pool_end(pool *p)
     *p = (pool){0};
 }
 
-/* ---- what the tests say of the format, apart from the code under test ---------------------------- */
+/* ---- what the tests say of the format, apart from the code under test
+ * ---------------------------- */
 
 static const uint8_t ALL_VERSIONS[] = {
 #define HR_VERSION(name, wire, text, doc) wire,
@@ -153,7 +155,8 @@ static inline const void *const_member_of(const hr_body *body, const hr_field *f
     return (const char *)body + f->offset;
 }
 
-/* ---- making ---------------------------------------------------------------------------------------- */
+/* ---- making
+ * ---------------------------------------------------------------------------------------- */
 
 typedef struct maker {
     uint64_t state; /* of harness_random: not 0 */
@@ -540,7 +543,8 @@ static inline void make_response(maker *m, const hr_row *row, uint8_t version, u
     make_fields(m, hr_response_fields(a), version, &flags, &a->body);
 }
 
-/* ---- encoding and decoding either direction ---------------------------------------------------------- */
+/* ---- encoding and decoding either direction
+ * ---------------------------------------------------------- */
 
 /* The message in a block of exactly the size that the encoder announced. Freed by the caller. */
 static inline uint8_t *encode_message(const message *m, size_t *size)
@@ -575,7 +579,8 @@ static inline bool *loose_of(message *m)
     return m->is_response ? &m->response.loose : &m->request.loose;
 }
 
-/* ---- unpacking: lists and topologies as arrays, which encode in the canonical form ------------------- */
+/* ---- unpacking: lists and topologies as arrays, which encode in the canonical form
+ * ------------------- */
 
 static inline void unpack_struct(pool *p, const hr_cursor *c, const hr_item *item, void *element)
 {
@@ -605,6 +610,8 @@ static inline hr_list unpack_list(pool *p, hr_kind kind, uint8_t version, uint32
 {
     if (list.items)
         return list;
+    if (list.count == 0) /* and perhaps no data, which nothing can be added to */
+        return (hr_list){.items = pool_take(p, 0)};
     size_t parts = parts_of(kind), step = element_size(kind);
     hr_cursor c = hr_cursor_over(kind, version, projections);
     uint8_t *elements = pool_take(p, list.count * step);
@@ -618,7 +625,7 @@ static inline hr_list unpack_list(pool *p, hr_kind kind, uint8_t version, uint32
         else
             memcpy(element, (const hr_slice[]){item.key, item.value}, step);
     }
-    if (list.count && at != end) {
+    if (at != end) {
         fprintf(stderr, "the items of a list are not as long as the list\n");
         abort();
     }
@@ -733,7 +740,8 @@ static inline void unpack_message(pool *p, message *m)
                          m->is_response ? &m->response.body : &m->request.body);
 }
 
-/* ---- comparing: what a message says, not how its lists are held --------------------------------------- */
+/* ---- comparing: what a message says, not how its lists are held
+ * --------------------------------------- */
 
 static inline bool same_slice(hr_slice a, hr_slice b)
 {
@@ -896,8 +904,7 @@ static inline bool same_field(pool *p, const hr_field *f, uint8_t version, const
     case HR_WRITE_EVENT:
     case HR_REMOVE_EVENT: return same_event(a, b);
     case HR_ITERATED: return same_batch(p, version, a, b);
-    default:
-        return same_list(p, kind, version, 0, *(const hr_list *)a, *(const hr_list *)b);
+    default: return same_list(p, kind, version, 0, *(const hr_list *)a, *(const hr_list *)b);
     }
 }
 
@@ -969,7 +976,8 @@ static inline const char *difference(pool *p, const message *ours, const message
     return *f == *g ? NULL : "fields";
 }
 
-/* ---- decoding in pieces ---------------------------------------------------------------------------------- */
+/* ---- decoding in pieces
+ * ---------------------------------------------------------------------------------- */
 
 static inline bool same_text(const char *a, const char *b)
 {

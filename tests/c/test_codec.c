@@ -25,10 +25,10 @@ static void check_at(int line, bool right, const char *what, const message *m, c
     harness_print_hex("frame", in, size);
 }
 #define CHECK_OF(right) check_at(__LINE__, (right), #right, m, in, size)
-#define CHECK_NONE(problem)                                                   \
-    do {                                                                      \
-        const char *found = (problem);                                        \
-        check_at(__LINE__, found == NULL, found ? found : "", m, in, size);   \
+#define CHECK_NONE(problem)                                                 \
+    do {                                                                    \
+        const char *found = (problem);                                      \
+        check_at(__LINE__, found == NULL, found ? found : "", m, in, size); \
     } while (0)
 
 static hr_decoding decoding(void)

@@ -131,8 +131,7 @@ static void test_replace_if_unmodified_22(void)
     CHECK_INT(q->body.entry_version, 42);
     CHECK(is(q->body.value, "v2"));
 
-    const hr_response *a =
-        response("REPLACE_IF_UNMODIFIED", 22, 1, 1, "a1 03 0a 04 00 02 7639");
+    const hr_response *a = response("REPLACE_IF_UNMODIFIED", 22, 1, 1, "a1 03 0a 04 00 02 7639");
     check_answer(a, 3, 4);
     CHECK(is(a->body.previous.value, "v9"));
     a = response("REPLACE_IF_UNMODIFIED", 22, 1, 1, "a1 03 0a 02 00");
@@ -304,8 +303,8 @@ static void test_error(void)
 {
     static const char *const ops[] = {"PUT", "GET", "PING", "BULK_GET", "GET_ALL"};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
-        const hr_response *a = response(ops[i], i % 2 ? 13 : 41, 3, 1,
-                                        "a1 0a 50 84 00 0a 6e6f2063616368652078");
+        const hr_response *a =
+            response(ops[i], i % 2 ? 13 : 41, 3, 1, "a1 0a 50 84 00 0a 6e6f2063616368652078");
         CHECK(a->message_id == 10 && a->status == 0x84 && a->is_error);
         CHECK(is(a->body.error, "no cache x"));
     }
@@ -337,8 +336,7 @@ static void test_get_with_metadata_28(void)
 
 static void test_put_all_and_get_all_22(void)
 {
-    const hr_request *q =
-        request("a0 0c 16 2d 01 63 00 01 00 88 02 02 6b31 02 7631 02 6b32 00");
+    const hr_request *q = request("a0 0c 16 2d 01 63 00 01 00 88 02 02 6b31 02 7631 02 6b32 00");
     check_header(q, "PUT_ALL", 12, 22, "c", 0, 1, 0);
     CHECK_INT(q->body.expiration.lifespan_unit, HR_UNIT_INFINITE);
     CHECK_INT(q->body.expiration.max_idle_unit, HR_UNIT_INFINITE);
@@ -362,8 +360,8 @@ static void test_bulk_get_12(void)
     const hr_request *q = request("a0 0e 0c 19 01 63 00 01 00 00 0a");
     check_header(q, "BULK_GET", 14, 12, "c", 0, 1, 0);
     CHECK_INT(q->body.count, 10);
-    const hr_response *a = response("BULK_GET", 12, 1, 0,
-                                    "a1 0e 1a 00 00 01 02 6b31 02 7631 01 02 6b32 02 7632 00");
+    const hr_response *a =
+        response("BULK_GET", 12, 1, 0, "a1 0e 1a 00 00 01 02 6b31 02 7631 01 02 6b32 02 7632 00");
     CHECK_INT(a->body.more_entries.count, 2);
     CHECK(is(part(&a->body.more_entries, 2), "k2") && is(part(&a->body.more_entries, 3), "v2"));
 
@@ -385,6 +383,130 @@ static void test_stats_24_of_an_object_storage(void)
     CHECK(is(part(&a->body.stats, 0), "hits") && is(part(&a->body.stats, 1), "5"));
 }
 
+static void test_iteration_25(void)
+{
+    const hr_request *q = request("a0 10 19 31 01 63 00 03 07 04 0a30 01 e807 01");
+    check_header(q, "ITERATION_START", 16, 25, "c", 0, 3, 7);
+    CHECK(q->body.segments.present);
+    CHECK_BYTES(q->body.segments.bits.data, q->body.segments.bits.len, (const uint8_t *)"\n0", 2);
+    CHECK(!q->body.iteration_filter.present);
+    CHECK_INT(q->body.batch_size, 1000);
+    CHECK(q->body.include_metadata);
+    CHECK(is(response("ITERATION_START", 25, 3, 0, "a1 10 32 00 00 02 3137")->body.iteration_id,
+             "17"));
+
+    CHECK(is(request("a0 11 19 33 01 63 00 03 07 02 3137")->body.iteration_id, "17"));
+    const hr_response *a = response("ITERATION_NEXT", 25, 3, 0,
+                                    "a1 11 34 00 00 01 02 01 01 01 03 0000000000000005"
+                                    "02 6b31 02 7631");
+    CHECK_INT(a->body.finished.bits.len, 1);
+    CHECK_INT(a->body.batch.projections, 1);
+    CHECK_INT(a->body.batch.list.count, 1);
+    const hr_iterated *entry = a->body.batch.list.items;
+    CHECK(entry->has_metadata && entry->metadata.version == 5);
+    CHECK(is(entry->key, "k1") && is(entry->values[0], "v1"));
+    a = response("ITERATION_NEXT", 25, 3, 0, "a1 12 34 00 00 02 0a30 00");
+    CHECK_INT(a->body.batch.list.count, 0);
+    a = response("ITERATION_NEXT", 25, 3, 0, "a1 13 34 05 00 00 00");
+    check_answer(a, 19, 5);
+    check_answer(response("ITERATION_END", 25, 3, 0, "a1 14 36 00 00"), 20, 0);
+}
+
+static void test_listener_and_events_26(void)
+{
+    const hr_request *q =
+        request("a0 15 1a 25 01 63 00 01 00 04 aabbccdd 01 00 02 6376 01 01 05 01 0c");
+    check_header(q, "ADD_CLIENT_LISTENER", 21, 26, "c", 0, 1, 0);
+    CHECK_INT(q->body.listener_id.len, 4);
+    CHECK(q->body.include_state);
+    CHECK_INT(q->body.filter.name.len, 0);
+    CHECK(is(q->body.converter.name, "cv"));
+    CHECK_INT(q->body.converter.params.count, 1);
+    CHECK(is(part(&q->body.converter.params, 0), "\5"));
+    CHECK(q->body.use_raw_data);
+    CHECK_INT(q->body.interests, 12);
+    check_answer(response("ADD_CLIENT_LISTENER", 26, 1, 0, "a1 15 26 00 00"), 21, 0);
+
+    /* Events come whatever the request that is waited for. */
+    const hr_response *a = response("GET", 26, 1, 0, "a1 00 62 00 00 04 aabbccdd 02 00 03 010203");
+    CHECK(!strcmp(a->row->name, "CACHE_ENTRY_REMOVED"));
+    CHECK_INT(a->body.gone.marker, HR_RAW_EVENT);
+    CHECK(is(a->body.gone.data, "\1\2\3"));
+    a = response("GET", 26, 1, 0, "a1 15 60 00 00 04 aabbccdd 00 00 02 6b31 0000000000000005");
+    CHECK(!strcmp(a->row->name, "CACHE_ENTRY_CREATED") && a->message_id == 21);
+    CHECK(is(a->body.written.key, "k1") && !a->body.written.retried);
+    CHECK_INT(a->body.written.entry_version, 5);
+    a = response("GET", 26, 1, 0, "a1 00 62 00 00 04 aabbccdd 00 01 02 6b31");
+    CHECK(is(a->body.gone.key, "k1") && a->body.gone.retried);
+}
+
+static void test_authentication_31(void)
+{
+    check_header(request("a0 16 1f 21 00 00 01 00 00 00"), "AUTH_MECH_LIST", 22, 31, "", 0, 1, 0);
+    const hr_response *a =
+        response("AUTH_MECH_LIST", 31, 1, 0, "a1 16 22 00 00 02 05 504c41494e 08 45585445524e414c");
+    CHECK_INT(a->body.mechanisms.count, 2);
+    CHECK(is(part(&a->body.mechanisms, 0), "PLAIN") &&
+          is(part(&a->body.mechanisms, 1), "EXTERNAL"));
+    const hr_request *q = request("a0 17 1f 23 00 00 01 00 00 00 05 504c41494e 04 00750070");
+    CHECK(is(q->body.mechanism, "PLAIN") && q->body.auth_response.len == 4);
+    a = response("AUTH", 31, 1, 0, "a1 17 24 00 00 01 00");
+    CHECK(a->body.completed && a->body.challenge.len == 0);
+    a = response("AUTH", 31, 1, 0, "a1 18 24 00 00 00 03 763d78");
+    CHECK(!a->body.completed && is(a->body.challenge, "v=x"));
+}
+
+static void test_exec_24(void)
+{
+    const hr_request *q = request("a0 19 18 2b 01 63 00 01 00 02 7431 01 01 70 01 2a");
+    check_header(q, "EXEC", 25, 24, "c", 0, 1, 0);
+    CHECK(is(q->body.task, "t1") && q->body.task_params.count == 1);
+    CHECK(is(part(&q->body.task_params, 0), "p") && is(part(&q->body.task_params, 1), "*"));
+    CHECK(is(response("EXEC", 24, 1, 0, "a1 19 2c 00 00 01 2b")->body.result, "+"));
+}
+
+static void test_streams_26(void)
+{
+    const hr_request *q = request("a0 1b 1a 39 01 63 00 01 00 02 6b31 77 0000000000000000"
+                                  "03 616263 02 6465 00");
+    check_header(q, "PUT_STREAM", 27, 26, "c", 0, 1, 0);
+    CHECK_INT(q->body.chunks.count, 2);
+    CHECK(is(part(&q->body.chunks, 0), "abc") && is(part(&q->body.chunks, 1), "de"));
+    check_answer(response("PUT_STREAM", 26, 1, 0, "a1 1b 3a 00 00"), 27, 0);
+    CHECK_INT(request("a0 1c 1a 37 01 63 00 01 00 02 6b31 00")->body.offset, 0);
+    const hr_response *a =
+        response("GET_STREAM", 26, 1, 0, "a1 1c 38 00 00 03 0000000000000003 05 6162636465");
+    CHECK(is(a->body.value, "abcde") && a->body.metadata.version == 3);
+}
+
+static void test_streams_41(void)
+{
+    const hr_request *q = request("a0 1d 29 e9 01 63 00 01 00 00 00 00 02 6b31 04");
+    check_header(q, "START_GET_STREAM", 29, 41, "c", 0, 1, 0);
+    CHECK_INT(q->body.batch_size, 4);
+    const hr_response *a = response("START_GET_STREAM", 41, 1, 0,
+                                    "a1 1d e8 00 00 00000009 00 03 0000000000000003 04 61626364");
+    CHECK_INT(a->body.stream_id, 9);
+    CHECK(!a->body.complete && is(a->body.chunk, "abcd") && a->body.metadata.version == 3);
+    CHECK_INT(request("a0 1e 29 e7 01 63 00 01 00 00 00 00 00000009")->body.stream_id, 9);
+    a = response("NEXT_GET_STREAM", 41, 1, 0, "a1 1e e6 00 00 00000009 01 01 65");
+    CHECK(a->body.complete && is(a->body.chunk, "e"));
+    q = request("a0 1f 29 ed 01 63 00 01 00 00 00 00 0000000a 01 02 6869");
+    CHECK(q->body.stream_id == 10 && q->body.last && is(q->body.chunk, "hi"));
+    check_answer(response("NEXT_PUT_STREAM", 41, 1, 0, "a1 1f ec 00 00"), 31, 0);
+}
+
+static void test_bloom_filters_31(void)
+{
+    const hr_request *q = request("a0 20 1f 41 01 63 00 01 00 00 00 02 aabb 8004");
+    CHECK_INT(q->body.listener_id.len, 2);
+    CHECK_INT(q->body.bloom_bits, 512);
+    check_answer(response("ADD_BLOOM_FILTER_NEAR_CACHE_LISTENER", 31, 1, 0, "a1 20 42 00 00"), 32,
+                 0);
+    CHECK_INT(request("a0 21 1f 43 01 63 00 01 00 00 00 02 0080")->body.bloom_filter.len, 2);
+    check_answer(response("UPDATE_BLOOM_FILTER", 31, 1, 0, "a1 21 44 01 00"), 33, 1);
+}
+
 static void test_a_request_built_by_hand(void)
 {
     message m = {.request = {.row = row_called("PUT"),
@@ -397,8 +519,8 @@ static void test_a_request_built_by_hand(void)
                                       .expiration = {.lifespan_unit = HR_UNIT_DEFAULT,
                                                      .max_idle_unit = HR_UNIT_DEFAULT}}}};
     size_t wanted_size, size;
-    uint8_t *wanted = exact_hex("a0 ac02 28 01 01 63 00 01 00 00 00 00 01 6b 77 01 76",
-                                &wanted_size);
+    uint8_t *wanted =
+        exact_hex("a0 ac02 28 01 01 63 00 01 00 00 00 00 01 6b 77 01 76", &wanted_size);
     uint8_t *out = encode_message(&m, &size);
     CHECK_BYTES(out, size, wanted, wanted_size);
     free(out);
@@ -426,16 +548,17 @@ static void test_default_expiration_before_22_is_a_flag(void)
 
 int main(void)
 {
-    int result = RUN(TEST(test_put_25), TEST(test_put_10_with_previous),
-                     TEST(test_replace_if_unmodified_22), TEST(test_get_31),
-                     TEST(test_put_40_with_media_types_and_previous), TEST(test_ping_31),
-                     TEST(test_ping_of_earlier_versions), TEST(test_ping_10_with_a_wheel),
-                     TEST(test_get_11_to_13_with_a_wheel), TEST(test_get_20_and_later_with_segments),
-                     TEST(test_get_with_the_servers_alone), TEST(test_get_of_an_invalidation_cache),
-                     TEST(test_error), TEST(test_get_with_metadata_28),
-                     TEST(test_put_all_and_get_all_22), TEST(test_bulk_get_12),
-                     TEST(test_stats_24_of_an_object_storage), TEST(test_a_request_built_by_hand),
-                     TEST(test_default_expiration_before_22_is_a_flag));
+    int result = RUN(
+        TEST(test_put_25), TEST(test_put_10_with_previous), TEST(test_replace_if_unmodified_22),
+        TEST(test_get_31), TEST(test_put_40_with_media_types_and_previous), TEST(test_ping_31),
+        TEST(test_ping_of_earlier_versions), TEST(test_ping_10_with_a_wheel),
+        TEST(test_get_11_to_13_with_a_wheel), TEST(test_get_20_and_later_with_segments),
+        TEST(test_get_with_the_servers_alone), TEST(test_get_of_an_invalidation_cache),
+        TEST(test_error), TEST(test_get_with_metadata_28), TEST(test_put_all_and_get_all_22),
+        TEST(test_bulk_get_12), TEST(test_stats_24_of_an_object_storage), TEST(test_iteration_25),
+        TEST(test_listener_and_events_26), TEST(test_authentication_31), TEST(test_exec_24),
+        TEST(test_streams_26), TEST(test_streams_41), TEST(test_bloom_filters_31),
+        TEST(test_a_request_built_by_hand), TEST(test_default_expiration_before_22_is_a_flag));
     free(frame);
     pool_end(&blocks);
     return result;

@@ -318,12 +318,11 @@ static void test_counts_have_limits(void)
 
 int main(void)
 {
-    return RUN(TEST(test_varints_have_one_shortest_form),
-               TEST(test_padded_varints_are_read_as_loose), TEST(test_overlong_varints_are_refused),
-               TEST(test_bits_beyond_the_type_are_refused), TEST(test_varints_round_trip),
-               TEST(test_fixed_width_numbers_are_big_endian),
-               TEST(test_cut_numbers_say_what_is_missing),
-               TEST(test_a_bool_of_another_value_is_loose), TEST(test_the_first_failure_stays),
-               TEST(test_slices), TEST(test_slices_are_written_with_their_length),
-               TEST(test_counts_have_limits));
+    return RUN(
+        TEST(test_varints_have_one_shortest_form), TEST(test_padded_varints_are_read_as_loose),
+        TEST(test_overlong_varints_are_refused), TEST(test_bits_beyond_the_type_are_refused),
+        TEST(test_varints_round_trip), TEST(test_fixed_width_numbers_are_big_endian),
+        TEST(test_cut_numbers_say_what_is_missing), TEST(test_a_bool_of_another_value_is_loose),
+        TEST(test_the_first_failure_stays), TEST(test_slices),
+        TEST(test_slices_are_written_with_their_length), TEST(test_counts_have_limits));
 }

@@ -1,4 +1,5 @@
-/* fuzz.h - what a fuzz target defines for its driver: libFuzzer with libfuzzer.c, or standalone.c. */
+/* fuzz.h - what a fuzz target defines for its driver: libFuzzer with libfuzzer.c, or standalone.c.
+ */
 #ifndef HOTROD_TESTS_FUZZ_H
 #define HOTROD_TESTS_FUZZ_H
 

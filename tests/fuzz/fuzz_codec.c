@@ -21,11 +21,11 @@ static _Noreturn void finding(const char *what, int line)
         if (!(condition))                  \
             finding(#condition, __LINE__); \
     } while (0)
-#define ASK_NONE(problem)                \
-    do {                                 \
-        const char *found_ = (problem);  \
-        if (found_)                      \
-            finding(found_, __LINE__);   \
+#define ASK_NONE(problem)               \
+    do {                                \
+        const char *found_ = (problem); \
+        if (found_)                     \
+            finding(found_, __LINE__);  \
     } while (0)
 
 static size_t executions, results[HR_OVER_LIMIT + 1], loose_ones, resumed_lists;
@@ -47,7 +47,7 @@ static hr_limits limits_of(uint8_t control)
 
 static uint64_t limit_called(const hr_limits *limits, const char *name)
 {
-#define LIMIT(member)           \
+#define LIMIT(member)             \
     if (same_text(name, #member)) \
         return limits->member;
     LIMIT(bytes)

@@ -66,7 +66,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         legacy = mark.kwargs.get("legacy", legacy)
     targets = [
         target
-        for server in metafunc.config.getoption("--servers").split(",")
+        for server in str(metafunc.config.getoption("--servers")).split(",")
         for version in VERSIONS[server]
         if since <= version <= until
         and legacy in (None, (target := Target(server, version)).is_legacy)
@@ -92,18 +92,16 @@ def _target_of(item: pytest.Item) -> Target | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    ours = [item for item in items if here in item.path.parents]
-    for item in ours:
-        item.add_marker(pytest.mark.integration)
-    # File by file, and in each file server by server, for the sake of the clusters.
-    servers = list(VERSIONS)
-    items[:] = [item for item in items if item not in ours] + sorted(
-        ours,
-        key=lambda item: (
-            item.path,
-            servers.index(target.server if (target := _target_of(item)) else MODERN),
-        ),
-    )
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+    def by_file_and_server(item: pytest.Item) -> tuple[Path, str]:
+        target = _target_of(item)
+        return item.path, target.server if target is not None else ""
+
+    # So that one cluster is needed after the other, not both in turn.
+    items.sort(key=by_file_and_server)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -198,12 +198,21 @@ def test_until_1_3_a_cache_that_is_not_distributed_has_no_wheel(
 
 
 @pytest.mark.each_operation(*ARGUMENTS)
-@pytest.mark.parametrize("intelligence", [TOPOLOGY, HASH], ids=lambda i: i.name.lower())
-def test_any_answer_may_bring_the_topology(node: Peer, op: Op, intelligence: Intelligence) -> None:
+def test_any_answer_may_bring_the_topology(node: Peer, op: Op) -> None:
     # Of few segments: the 9.4 line works for a second to place 256 of them on a wheel.
-    answer = node.call(op, cache="segments20", intelligence=intelligence, **ARGUMENTS[op])
+    answer = node.call(op, cache="segments20", intelligence=HASH, **ARGUMENTS[op])
     assert not answer.is_error
-    assert answer.topology == told(node, intelligence, "segments20")
+    assert answer.topology == told(node, cache="segments20")
+
+
+@pytest.mark.operation(Op.GET)
+@pytest.mark.parametrize("intelligence", [TOPOLOGY, HASH], ids=lambda i: i.name.lower())
+def test_the_answer_goes_on_behind_the_topology(
+    node: Peer, key: bytes, intelligence: Intelligence
+) -> None:
+    node.call(Op.PUT, cache="segments20", key=key, value=b"one")
+    answer = node.call(Op.GET, cache="segments20", key=key, intelligence=intelligence)
+    assert (answer.topology is None, answer.value) == (False, b"one")
 
 
 @pytest.mark.operation(Op.PING)

@@ -122,8 +122,7 @@ def read_in_pieces(peer: Peer, op: Op, most: int) -> Response:
     request = peer.encode(op, cache="many")
     reader.expect(request)
     peer.socket.sendall(request.encode())
-    answer: Response | None
-    while (answer := reader.next()) is None:
+    while not isinstance(answer := reader.next(), Response):
         count = peer.socket.recv_into(reader.buffer()[:most])
         assert count > 0, "the server closed the connection"
         reader.commit(count)

@@ -8,21 +8,19 @@ field follows which, and when, the core says. Makes the values of hotrod_codec.v
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.buffer cimport (
-    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport (
     INT32_MAX, INT32_MIN, INT64_MAX, UINT32_MAX, UINT64_MAX,
     int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
-from libc.string cimport memcpy, memmove, memset, strlen
+from libc.string cimport memcpy, memmove, memset
 cimport cython
 
 from hotrod_codec._ext.core cimport *
@@ -135,7 +133,8 @@ cdef int take_bytes(object value, str name, hr_slice *out, Borrowed *b) except -
     else:
         take_buffer(value, name, out, b)
     if out.len > <size_t>INT32_MAX:
-        raise EncodeError(f"{out.len} bytes are more than the 2**31 - 1 that a frame can say", field=name)
+        raise EncodeError(f"{out.len} bytes are more than the 2**31 - 1 that a frame can say",
+                          field=name)
     return 0
 
 
@@ -143,7 +142,8 @@ cdef int take_buffer(object value, str name, hr_slice *out, Borrowed *b) except 
     try:
         view = memoryview(value)
     except TypeError:
-        raise TypeError(f"{name}: expected a bytes-like object, got {type(value).__name__}") from None
+        raise TypeError(
+            f"{name}: expected a bytes-like object, got {type(value).__name__}") from None
     if not view.c_contiguous:
         raise TypeError(f"{name}: expected contiguous memory")
     holder = _Pinned(view)
@@ -412,7 +412,6 @@ cdef int take_bits(hr_kind kind, object value, str name, hr_bits *out, Borrowed 
             raise TypeError(f"{name}: expected a list of numbers, got None")
         return 0
     out.present = True
-    pattern = 0
     try:
         numbers = list(value)
     except TypeError:
@@ -465,7 +464,8 @@ cdef int take_batch(object projections, object entries, tuple names, uint8_t ver
     if items:
         width = len(items[0][1])
         if projections is not None and projections != width:
-            raise EncodeError(f"{projections}, but an entry has {width} values", field=<str>names[0])
+            raise EncodeError(f"{projections}, but an entry has {width} values",
+                              field=<str>names[0])
         if width != 1 and version < 24:
             raise EncodeError("entries have one value until 2.3", field=name)
         out.projections = <uint32_t>width
@@ -485,7 +485,8 @@ cdef int take_batch(object projections, object entries, tuple names, uint8_t ver
         array[i].values = values
         if metadata is not None:
             if version < 25:
-                raise EncodeError("iterated entries have metadata from 2.5 on", field=f"{name}[{i}]")
+                raise EncodeError("iterated entries have metadata from 2.5 on",
+                                  field=f"{name}[{i}]")
             array[i].has_metadata = True
             take_metadata(metadata, f"{name}[{i}].metadata", &array[i].metadata)
     out.list.items = array
@@ -592,7 +593,8 @@ cdef int take_topology(object t, uint8_t version, hr_topology *out, Borrowed *b)
     out.num_segments = <uint32_t>take_int(t.num_segments, "topology.num_segments", 0, UINT32_MAX)
     if out.hash_version == 0:
         if t.segment_owners:
-            raise EncodeError("hash version 0 has no segment owners", field="topology.segment_owners")
+            raise EncodeError("hash version 0 has no segment owners",
+                              field="topology.segment_owners")
         return 0
     if out.num_segments != len(t.segment_owners):
         raise EncodeError(
@@ -778,7 +780,7 @@ cdef int check_version(const hr_row *row, uint8_t version) except -1:
 
 cdef int check_names(tuple known, dict fields, str carries) except -1:
     """`fields` has names that the frame did not use: say which."""
-    for name, value in fields.items():
+    for name in fields:
         if name not in known:
             raise EncodeError(
                 f"no such field; {carries}{', '.join(known) if known else 'nothing'}",
