@@ -78,6 +78,6 @@ void hr_report_field(hr_reader *r)
 {
     if (r->name && r->pos > r->name_at && hr_ok(r))
         r->trace(r->trace_arg, r->name, (size_t)(r->name_at - r->begin),
-                 (size_t)(r->pos - r->begin), r->name_kind, r->item);
+                 (size_t)(r->pos - r->begin), r->name_kind, r->name_item);
     r->name = NULL;
 }

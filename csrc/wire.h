@@ -22,7 +22,7 @@ typedef struct hr_reader {
     const char *name;
     const uint8_t *name_at;
     hr_kind name_kind;
-    int64_t item;
+    int64_t name_item, item; /* the list item that the field belongs to, and the present one */
     hr_trace *trace;
     void *trace_arg;
 } hr_reader;
@@ -70,6 +70,7 @@ static inline void hr_mark(hr_reader *r, const char *name, hr_kind kind)
         hr_report_field(r);
     r->name = name;
     r->name_kind = kind;
+    r->name_item = r->item;
     r->name_at = r->pos;
 }
 

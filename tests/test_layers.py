@@ -21,8 +21,10 @@ LAYERS = [
     ["protostream", "sasl"],
     ["admin", "marshallers"],
     ["server", "client"],
-    ["recording", "pcap", "bench", "_terminal", "_meaning"],
-    ["explain", "_demo"],
+    ["recording", "pcap", "bench", "_meaning"],
+    ["explain"],
+    ["_terminal"],
+    ["_demo"],
     ["cli", "integrations"],
     ["__main__"],
 ]

@@ -21,8 +21,9 @@ as with any operation. Conventions, the same in every version since 2.1:
 * Without VOLATILE a cache is meant to outlive the server, and a server without a place for that
   (global state) refuses: ISPN000501.
 
-Which tasks there are depends on the server: names, create, getorcreate, remove and reindex since
-9.2, the others came later; one that it does not know is ISPN027002.
+Which tasks there are depends on the server: 9.4 has names, create, getorcreate, remove and reindex,
+15.0 templates, attributes and loggers as well, 16.0 schemas and aliases. One that it does not know
+is ISPN027002.
 """
 
 from __future__ import annotations
@@ -68,11 +69,12 @@ class AdminFlag(StrEnum):
     """How a task is meant. A server refuses a flag that it does not know (0x85)."""
 
     VOLATILE = "VOLATILE"
-    """Until the server stops. Since 10."""
+    """Until the server stops. Not in 9.4."""
     UPDATE = "UPDATE"
-    """An existing cache or template takes the new configuration's mutable attributes. Since 13."""
+    """An existing cache or template takes the new configuration's mutable attributes. Not in
+    9.4."""
     PERMANENT = "PERMANENT"
-    """To outlive the server, in 9.x, where the default is VOLATILE's meaning; gone since 10."""
+    """To outlive the server: in 9.4, where caches are volatile without it. 16 refuses it."""
 
 
 class SchemaOp(StrEnum):

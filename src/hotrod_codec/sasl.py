@@ -468,8 +468,9 @@ def _text(mechanism: str, data: bytes, charset: str = "utf-8") -> str:
     try:
         return data.decode(charset)
     except UnicodeDecodeError:
-        # The original holds the bytes, which may hold a password.
-        raise AuthenticationError(f"{mechanism}: a message that is not {charset}") from None
+        pass
+    # Not inside the except clause: that error holds the bytes, and they may hold a password.
+    raise AuthenticationError(f"{mechanism}: a message that is not {charset}")
 
 
 def _password_of(credentials: Credentials, username: str) -> str | None:
@@ -520,7 +521,7 @@ def _plain_server(credentials: Credentials) -> _ServerSteps:
         matches = _equal(password, saslprep(stored or ""))
     except ValueError:  # no client can send that password
         matches = False
-    if stored is None or not password or not matches:
+    if stored is None or not (matches and username and password):
         raise _rejected("PLAIN")
     _check_authzid("PLAIN", authzid, username)
     return None, username
@@ -752,15 +753,14 @@ def _digest_client(
         chosen = realm
     try:
         sent = [text.encode(charset) for text in (username, chosen or "", authzid, uri)]
-        user_hash = _user_hash(
-            _DIGEST[mechanism], username, chosen or "", password, charset, latin1
-        )
+        hash_name = _DIGEST[mechanism]
+        user_hash = _user_hash(hash_name, username, chosen or "", password, charset, latin1)
     except UnicodeEncodeError:
-        raise _malformed(
-            mechanism, "the server takes names and passwords in ISO 8859-1 only"
-        ) from None
+        sent = []
+    if not sent:  # not inside the except clause: that error holds the name or the password
+        raise _malformed(mechanism, "the server takes names and passwords in ISO 8859-1 only")
     sent_username, sent_realm, sent_authzid, sent_uri = sent
-    digest = _Digest(_DIGEST[mechanism], user_hash, nonce, cnonce.encode(), sent_uri, sent_authzid)
+    digest = _Digest(hash_name, user_hash, nonce, cnonce.encode(), sent_uri, sent_authzid)
 
     # The order is that of the Java client, byte for byte.
     parts = [b"charset=utf-8"] if charset == "utf-8" else []

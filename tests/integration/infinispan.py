@@ -76,7 +76,7 @@ _LEGACY_OPENS = (
 
 # A server that stops at its configuration leaves its JVM running; only the log tells.
 _STARTED = re.compile(r"ISPN080001|^READY", re.MULTILINE)
-_FAILED = re.compile(r'Exception in thread "main"|ISPN080028|InvocationTargetException')
+_FAILED = re.compile(r'Exception in thread "main"|ISPN080028')
 
 
 class LaunchError(RuntimeError):

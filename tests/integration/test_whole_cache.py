@@ -122,10 +122,12 @@ def read_in_pieces(peer: Peer, op: Op, most: int) -> Response:
     request = peer.encode(op, cache="many")
     reader.expect(request)
     peer.socket.sendall(request.encode())
-    while not isinstance(answer := reader.next(), Response):
+    answer: Response | None = reader.next()
+    while answer is None:
         count = peer.socket.recv_into(reader.buffer()[:most])
         assert count > 0, "the server closed the connection"
         reader.commit(count)
+        answer = reader.next()
     assert reader.next() is None
     assert reader.buffered == 0
     peer.saw(op, answer)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from hotrod_codec.errors import EncodeError, LimitError
+from hotrod_codec.errors import DecodeError, EncodeError, LimitError
 from hotrod_codec.protostream import types
 from hotrod_codec.protostream._fields import (
     BYTES,
@@ -76,10 +76,9 @@ class Common:
             return self.get(fields)
         except KeyError as missing:
             raise reader.error(f"has no field {missing}", self.name, start) from None
+        except DecodeError:
+            raise
         except ValueError as problem:
-            # Ours already have their place.
-            if isinstance(problem, LimitError) or hasattr(problem, "offset"):
-                raise
             raise reader.error(str(problem), self.name, start) from None
 
 
@@ -138,13 +137,13 @@ def _number(reader: Reader) -> int:
 
 
 def _put_big_decimal(out: bytearray, value: Decimal) -> None:
-    sign, _, exponent = value.as_tuple()
+    sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         raise EncodeError(f"{value} is no finite number", field="BigDecimal")
     if not -(2**31) <= -exponent < 2**31:
         raise EncodeError(f"a scale of {-exponent} does not fit into 32 bits", field="BigDecimal")
     # Through a Decimal without exponent: a str of so many digits may be forbidden.
-    unscaled = int(Decimal(value.as_tuple()._replace(exponent=0)))
+    unscaled = int(Decimal((sign, digits, 0)))
     data = _two_complement(unscaled)
     if len(data) > _MAX_DECIMAL_BYTES:
         raise EncodeError(f"{len(data)} bytes, limit {_MAX_DECIMAL_BYTES}", field="BigDecimal")
@@ -161,8 +160,8 @@ def _get_big_decimal(fields: _Fields) -> Decimal:
             field="BigDecimal",
             offset=reader.pos,
         )
-    digits = Decimal(_number(reader)).as_tuple()
-    return Decimal(digits._replace(exponent=-signed32(fields.get(2, 0))))
+    sign, digits, _ = Decimal(_number(reader)).as_tuple()
+    return Decimal((sign, digits, -signed32(fields.get(2, 0))))
 
 
 def _put_local_date_time(out: bytearray, value: types.LocalDateTime) -> None:
@@ -246,9 +245,7 @@ COMMONS: Final = (
         types.LocalDateTime,
         (_bytes(1), _bytes(2)),
         _put_local_date_time,
-        lambda fields: types.LocalDateTime(
-            LOCAL_DATE.read(fields[1]), LOCAL_TIME.read(fields[2])
-        ),
+        lambda fields: types.LocalDateTime(LOCAL_DATE.read(fields[1]), LOCAL_TIME.read(fields[2])),
     ),
     Common(
         "ZonedDateTime",

@@ -122,9 +122,7 @@ class Reader:
         try:
             return self.data[begin:end].decode()
         except UnicodeDecodeError as problem:
-            raise self.error(
-                f"not UTF-8: {problem.reason}", field, begin + problem.start
-            ) from None
+            raise self.error(f"not UTF-8: {problem.reason}", field, begin + problem.start) from None
 
     def bool(self, field: str) -> bool:
         start = self.pos

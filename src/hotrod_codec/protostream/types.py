@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, ClassVar, Final, Self, SupportsIndex
+from typing import Any, ClassVar, Final, Self, SupportsFloat, SupportsIndex
 
 __all__ = [
     "BigInteger",
@@ -192,7 +192,7 @@ class Float(float):
     __slots__ = ()
 
     def __new__(cls, value: float = 0.0, /) -> Self:
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, SupportsFloat):
             raise TypeError(f"Float: expected a number, got {type(value).__name__}")
         try:
             (rounded,) = struct.unpack("<f", struct.pack("<f", value))
@@ -460,7 +460,7 @@ class BitSet:
         return (i for i in range(8 * len(self.data)) if self.data[i // 8] >> i % 8 & 1)
 
 
-def _check_type(value: str | int) -> None:
+def check_type(value: str | int) -> None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError(f"type: expected a name or a type id, got {type(value).__name__}")
     if isinstance(value, int):
@@ -484,7 +484,7 @@ class Message:
     payload: bytes
 
     def __post_init__(self) -> None:
-        _check_type(self.type)
+        check_type(self.type)
 
     def __repr__(self) -> str:
         return f"Message({self.type!r}, {len(self.payload)} bytes)"
@@ -498,7 +498,7 @@ class EnumValue:
     number: int
 
     def __post_init__(self) -> None:
-        _check_type(self.type)
+        check_type(self.type)
         _check32("number", self.number)
 
 
@@ -516,7 +516,7 @@ class Container(list[Any]):
     def __init__(
         self, type: str | int, elements: Iterable[Any] = (), *, payload: bytes = b""
     ) -> None:
-        _check_type(type)
+        check_type(type)
         super().__init__(elements)
         self.type = type
         self.payload = payload

@@ -14,13 +14,11 @@ import enum
 import struct
 from collections.abc import Callable
 from datetime import date, datetime, time
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, runtime_checkable
-from uuid import UUID
 
 from hotrod_codec.errors import EncodeError, LimitError
 from hotrod_codec.protostream import types as t
-from hotrod_codec.protostream._commons import BY_PYTHON, BY_TYPE, COMMONS, PACKAGE, put_text
+from hotrod_codec.protostream._commons import BY_PYTHON, BY_TYPE, PACKAGE, put_text
 from hotrod_codec.protostream._fields import (
     BYTES,
     FIXED32,
@@ -103,11 +101,12 @@ _CONTAINERS: Final[dict[str, str | None]] = {
 
 @runtime_checkable
 class ProtobufMessage(Protocol):
-    """A message of the `protobuf` package, or what looks like one."""
+    """A message of the `protobuf` package, or what looks like one. The package itself is never
+    imported here."""
 
     DESCRIPTOR: Any
 
-    def SerializeToString(self) -> bytes: ...
+    def SerializeToString(self, *, deterministic: bool | None = None) -> bytes: ...
 
 
 class MessageTypes:
@@ -133,8 +132,8 @@ class MessageTypes:
         """Take `message_class` for a type.
 
         Args:
-            message_class: A class of `protobuf`, or any with FromString(bytes) and
-                SerializeToString().
+            message_class: A class of `protobuf`, or any that has DESCRIPTOR, FromString and
+                SerializeToString as those do.
             name: The message's full name; by default that of the class's DESCRIPTOR.
             type_id: Its @TypeId, if the schema has one: then it is written in place of the name.
         """
@@ -160,7 +159,7 @@ class MessageTypes:
         self._keys[cls] = name if type_id is None else type_id
         for key in (name, type_id):
             if key is not None:
-                t._check_type(key)
+                t.check_type(key)
                 table[key] = read
         return self
 
@@ -250,7 +249,7 @@ _PUT: Final[dict[type, Callable[[bytearray, Any], None]]] = {
 }
 
 
-def _narrow(number: int, name: str, low: int, high: int) -> Callable[[Reader], int]:
+def _narrow(name: str, low: int, high: int) -> Callable[[Reader], int]:
     def read(reader: Reader) -> int:
         start = reader.pos
         value = reader.int32(name)
@@ -261,9 +260,9 @@ def _narrow(number: int, name: str, low: int, high: int) -> Callable[[Reader], i
     return read
 
 
-_read_char = _narrow(20, "char", 0, 0xFFFF)
-_read_short = _narrow(21, "short", -(2**15), 2**15 - 1)
-_read_byte = _narrow(22, "byte", -128, 127)
+_read_char = _narrow("char", 0, 0xFFFF)
+_read_short = _narrow("short", -(2**15), 2**15 - 1)
+_read_byte = _narrow("byte", -128, 127)
 
 
 def _from_fixed(size: int, name: str, *, signed: bool) -> Callable[[Reader], int]:
@@ -303,53 +302,58 @@ _GET: Final[dict[int, Callable[[Reader], Any]]] = {
 }
 
 
-def _instance(cls: type) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if type(value) is not cls:
-            raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")
-        return value
-
-    return check
+def _make_string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected str, got {type(value).__name__}")
+    return str.__str__(value)  # of a subclass: the text alone
 
 
-def _double(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, got {type(value).__name__}")
-    return float(value)
-
-
-def _binary(value: Any) -> bytes:
+def _make_bytes(value: Any) -> bytes:
     if isinstance(value, str):
         raise TypeError("expected bytes, got str")
     return as_bytes(value)
 
 
-def _big_decimal(value: Any) -> Decimal:
-    if isinstance(value, bool | float) or not isinstance(value, int | Decimal):
-        raise TypeError(f"expected a Decimal or an int, got {type(value).__name__}")
-    return Decimal(value)
+def _make_bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected bool, got {type(value).__name__}")
+    return value
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected str, got {type(value).__name__}")
-    return value[:] if type(value) is str else "".join(value)
+def _make_double(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {type(value).__name__}")
+    return float(value)
 
 
-# The `type` argument of encode: protobuf's names, those of Java's types in lower case, and commons.
-_MAKE: Final[dict[str, Callable[[Any], Any]]] = {
-    "string": _text,
-    "bytes": _binary,
-    "bool": _instance(bool),
+def _make_date(value: Any) -> t.Date:
+    return value if isinstance(value, t.Date) else t.Date.of(_moment(value))
+
+
+def _make_instant(value: Any) -> t.Instant:
+    return value if isinstance(value, t.Instant) else t.Instant.of(_moment(value))
+
+
+def _moment(value: Any) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(f"expected a datetime, got {type(value).__name__}")
+    return value
+
+
+# The scalars by name: what makes a value that is written as such.
+_SCALARS: Final[dict[str, Callable[[Any], Any]]] = {
+    "string": _make_string,
+    "bytes": _make_bytes,
+    "bool": _make_bool,
     "int32": t.Int32,
     "int64": t.Int64,
     "float": t.Float,
-    "double": _double,
+    "double": _make_double,
     "char": t.Char,
     "short": t.Short,
     "byte": t.Byte,
-    "date": lambda value: value if type(value) is t.Date else t.Date.of(value),
-    "instant": lambda value: value if type(value) is t.Instant else t.Instant.of(value),
+    "date": _make_date,
+    "instant": _make_instant,
     "uint32": t.UInt32,
     "uint64": t.UInt64,
     "fixed32": t.Fixed32,
@@ -358,12 +362,395 @@ _MAKE: Final[dict[str, Callable[[Any], Any]]] = {
     "sfixed64": t.SFixed64,
     "sint32": t.SInt32,
     "sint64": t.SInt64,
-    "BigInteger": lambda value: t.BigInteger(t._Integer.__index__(value)),
-    "BigDecimal": _big_decimal,
-    "UUID": _instance(UUID),
-    "LocalDate": lambda value: value if type(value) is t.LocalDate else t.LocalDate.of(value),
-    "LocalTime": lambda value: value if type(value) is t.LocalTime else t.LocalTime.of(value),
-    "LocalDateTime": lambda value: (
-        value if type(value) is t.LocalDateTime else t.LocalDateTime.of(value)
-    ),
 }
+
+_NAMES: Final[dict[type, str]] = {
+    str: "string",
+    bytes: "bytes",
+    bool: "bool",
+    int: "int64",
+    float: "double",
+} | {cls: cls.__name__.lower() for cls in _PUT if cls.__module__ == t.__name__}
+
+
+def _make(value: Any, type_name: str) -> Any:
+    make = _SCALARS.get(type_name)
+    if make is None:
+        raise EncodeError(
+            f"{type_name!r} is no scalar; there are {', '.join(_SCALARS)}", field="type"
+        )
+    try:
+        return make(value)
+    except TypeError as problem:
+        raise TypeError(f"{type_name}: {problem}") from None
+    except (ValueError, OverflowError) as problem:
+        raise EncodeError(str(problem), field=type_name) from None
+
+
+# --- encoding -------------------------------------------------------------------------
+
+
+def encode(value: Any, *, type: str | None = None, types: MessageTypes | None = None) -> bytes:
+    """A key or value in the format application/x-protostream.
+
+    ============================= ============================================================
+    Python                        Java
+    ============================= ============================================================
+    None                          null (no bytes at all)
+    str, bytes, bool              String, byte[], Boolean
+    int                           Long, whatever its size; Int32(5) is an Integer
+    float                         Double; Float(0.5) is a Float
+    Char, Short, Byte             Character, Short, Byte
+    Date, Instant                 java.util.Date, java.time.Instant
+    datetime                      Instant; without a time zone LocalDateTime
+    date, time                    LocalDate, LocalTime
+    UUID, Decimal, BigInteger     UUID, BigDecimal, BigInteger
+    list, tuple                   ArrayList; Container("HashSet", ...) any other
+    Message, EnumValue            a message or enum of the schema
+    a message of protobuf         the same; see MessageTypes
+    ============================= ============================================================
+
+    An Integer and a Long are different keys, and Java casts a value to one of them: what type a
+    Python int gets must not depend on how large it happens to be. It is a Long. A number that was
+    decoded as Int32 is encoded as such, but Int32(5) + 1 is an int.
+
+    Args:
+        type: Write a scalar as this: "int32", "char", "float" ...; by default as the table says.
+        types: The user's classes.
+
+    Raises:
+        TypeError: No such Python type can be written.
+        EncodeError: The value does not fit.
+    """
+    out = bytearray()
+    if type is not None:
+        value = _make(value, type)
+    if value is not None:
+        _put(out, value, types, 0)
+    return bytes(out)
+
+
+def wire_type(value: Any) -> str:
+    """What `encode` makes of `value`: "int64", "string", "null", or the full name (or type id) of
+    a message, an enum or a container."""
+    if value is None:
+        return "null"
+    if isinstance(value, t.Message | t.EnumValue):
+        return str(value.type)
+    if isinstance(value, list | tuple):
+        return str(_container_type(value))
+    value = _plain(value)
+    if (name := _NAMES.get(type(value))) is not None:
+        return name
+    if (common := BY_PYTHON.get(type(value))) is not None:
+        return common.full_name
+    raise TypeError(f"{type(value).__name__} has no type in ProtoStream")
+
+
+def _plain(value: Any) -> Any:
+    """The value of a type in our tables that stands for `value`."""
+    cls = type(value)
+    if cls in _PUT or cls in BY_PYTHON or isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, datetime):
+        return t.LocalDateTime.of(value) if value.tzinfo is None else t.Instant.of(value)
+    if isinstance(value, date):
+        return t.LocalDate.of(value)
+    if isinstance(value, time):
+        return t.LocalTime.of(value)
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    # Subclasses of the user's own, such as numpy's float64.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    return value
+
+
+def _put(out: bytearray, value: Any, types: MessageTypes | None, depth: int) -> None:
+    """All but null, which is written differently in a container."""
+    if (put := _PUT.get(type(value))) is not None:
+        put(out, value)
+    elif isinstance(value, t.Message):
+        _put_type(out, value.type, 16, 19)
+        put_bytes(out, 17, value.payload)
+    elif isinstance(value, t.EnumValue):
+        _put_type(out, value.type, 16, 19)
+        put_varint(out, 18, value.number)
+    elif isinstance(value, list | tuple):
+        _put_container(out, value, types, depth)
+    elif (common := BY_PYTHON.get(type(value))) is not None:
+        _put_type(out, common.type_id or common.full_name, 16, 19)
+        put_bytes(out, 17, common.payload(value))
+    elif isinstance(value, ProtobufMessage) and not isinstance(value, type):
+        _put_user_message(out, value, types)
+    elif isinstance(value, enum.Enum):
+        _put_user_enum(out, value, types)
+    else:
+        try:
+            plain = _plain(value)
+        except ValueError as problem:
+            raise EncodeError(str(problem), field=type(value).__name__) from None
+        if plain is value:
+            raise TypeError(
+                f"{type(value).__name__} has no type in ProtoStream; Message takes the bytes of "
+                "any message of the schema, Container says which collection a list is"
+            )
+        _put(out, plain, types, depth)
+
+
+def _put_type(out: bytearray, type: str | int, name_field: int, id_field: int) -> None:
+    if isinstance(type, int):
+        put_varint(out, id_field, type)
+    else:
+        put_text(out, name_field, type, "type")
+
+
+def _put_user_message(out: bytearray, value: ProtobufMessage, types: MessageTypes | None) -> None:
+    key = types.key(type(value)) if types is not None else None
+    _put_type(out, key if key is not None else str(value.DESCRIPTOR.full_name), 16, 19)
+    try:
+        # Maps in one order: the bytes may be a key.
+        payload = value.SerializeToString(deterministic=True)
+    except Exception as problem:  # of protobuf, which we do not import to name it
+        raise EncodeError(str(problem), field=type(value).__name__) from problem
+    put_bytes(out, 17, payload)
+
+
+def _put_user_enum(out: bytearray, value: enum.Enum, types: MessageTypes | None) -> None:
+    key = types.key(type(value)) if types is not None else None
+    if key is None:
+        raise TypeError(
+            f"{type(value).__name__} is not known; MessageTypes.add_enum says which enum of the "
+            "schema it is"
+        )
+    _put_type(out, key, 16, 19)
+    put_varint(out, 18, value.value)
+
+
+def _container_type(value: list[Any] | tuple[Any, ...]) -> str | int:
+    name = value.type if isinstance(value, t.Container) else "ArrayList"
+    return PACKAGE + name if name in _CONTAINERS else name
+
+
+def _put_container(
+    out: bytearray, value: list[Any] | tuple[Any, ...], types: MessageTypes | None, depth: int
+) -> None:
+    if depth >= MAX_DEPTH:
+        raise EncodeError(f"containers lie in each other {depth} deep", field="container")
+    container = _container_type(value)
+    _put_type(out, container, 28, 29)
+    put_varint(out, 27, len(value))
+    put_bytes(out, 30, value.payload if isinstance(value, t.Container) else b"")
+    wants = _element_type(container)
+    for element in value:
+        if element is None:
+            out += _NULL_ELEMENT
+            continue
+        if wants is not None:
+            element = _make(element, wants)
+        start = len(out)
+        _put(out, element, types, depth + 1)
+        # A scalar stands by itself; all else is wrapped once more, to say where it ends.
+        if not _is_scalar(out, start):
+            inner = bytes(out[start:])
+            del out[start:]
+            put_bytes(out, 17, inner)
+
+
+def _element_type(container: str | int) -> str | None:
+    if isinstance(container, int) or not container.startswith(PACKAGE):
+        return None
+    return _CONTAINERS.get(container.removeprefix(PACKAGE))
+
+
+def _is_scalar(out: bytearray, start: int) -> bool:
+    value = out[start] if out[start] < 0x80 else out[start] & 0x7F | out[start + 1] << 7
+    return value in _GET
+
+
+# --- decoding -------------------------------------------------------------------------
+
+
+def decode(
+    data: Buffer, /, *, types: MessageTypes | None = None, max_depth: int = MAX_DEPTH
+) -> Any:
+    """The value of a key or value in the format application/x-protostream.
+
+    Encoding it again gives the same bytes, unless another writer wrote them in an unusual form. So
+    a Long becomes an int and an Integer an Int32, which is an int as well; a Double and a Float
+    likewise. A LocalDate and its kind stay what they are: they have years and nanoseconds that
+    Python's do not. An ArrayList becomes a list, other containers a Container. Messages and enums
+    that are in `types` become instances of these classes, others Message and EnumValue.
+
+    Raises:
+        DecodeError: Not a WrappedMessage, or not a whole one.
+        LimitError: Containers are more than `max_depth` deep.
+    """
+    reader = Reader(as_bytes(data), _OP)
+    return _read(reader, types, max_depth, nulls=False)
+
+
+def _read(reader: Reader, types: MessageTypes | None, depth: int, *, nulls: bool) -> Any:
+    if not reader.left:
+        return None
+    start = reader.pos
+    found = reader.tag()
+    if (get := _GET.get(found)) is not None:
+        return get(reader)
+    if found == _NULL:
+        if not nulls:
+            raise reader.error("a null outside of a container", tag_name(found), start)
+        reader.bool("null")
+        return None
+    if found in _CONTAINER_TAGS:
+        reader.pos = start
+        return _read_container(reader, types, depth)
+    reader.pos = start
+    return _read_typed(reader, types, depth)
+
+
+# Field: name for errors.
+_TYPED: Final = {
+    _TYPE_NAME: "type name",
+    _TYPE_ID: "type id",
+    _MESSAGE: "message",
+    _ENUM: "enum",
+    _SECONDS: "seconds",
+    _NANOS: "nanos",
+}
+
+
+def _read_typed(reader: Reader, types: MessageTypes | None, depth: int) -> Any:
+    start = reader.pos
+    fields: dict[int, Any] = {}
+    places: dict[int, int] = {}
+    while reader.left:
+        place = reader.pos
+        found = reader.tag()
+        name = _TYPED.get(found)
+        if name is None:
+            raise reader.error("unexpected", tag_name(found), place)
+        if found in fields:
+            raise reader.error("there twice", name, place)
+        places[found] = place
+        if found == _TYPE_NAME:
+            fields[found] = reader.text(name)
+        elif found == _MESSAGE:
+            fields[found] = reader.inner(name)
+        elif found in (_TYPE_ID, _ENUM, _NANOS):
+            fields[found] = reader.int32(name)
+        else:
+            fields[found] = reader.int64(name)
+    there = set(fields)
+    if there == {_SECONDS, _NANOS}:
+        # Java takes any number here and carries over.
+        carry, nanos = divmod(fields[_NANOS], 10**9)
+        return t.Instant(signed64(fields[_SECONDS] + carry), nanos)
+    for type_tag in (_TYPE_NAME, _TYPE_ID):
+        if there in ({type_tag, _MESSAGE}, {type_tag, _ENUM}):
+            break
+    else:
+        raise reader.error(
+            f"has {' and '.join(_TYPED[found] for found in fields)}; wants a type name or a type "
+            "id with a message or an enum, or seconds with nanos",
+            "value",
+            start,
+        )
+    key: str | int = fields[type_tag]
+    if not _is_type(key):
+        raise reader.error(f"{key!r} is no type", _TYPED[type_tag], places[type_tag])
+    if _ENUM in fields:
+        return _read_enum(reader, key, fields[_ENUM], types, places[_ENUM])
+    return _read_message(fields[_MESSAGE], key, types)
+
+
+def _is_type(key: str | int) -> bool:
+    return key != "" if isinstance(key, str) else key >= 0
+
+
+def _read_enum(
+    reader: Reader, key: str | int, number: int, types: MessageTypes | None, place: int
+) -> Any:
+    read = types.enum_reader(key) if types is not None else None
+    if read is None:
+        return t.EnumValue(key, number)
+    try:
+        return read(number)
+    except ValueError as problem:
+        raise reader.error(str(problem), "enum", place) from None
+
+
+def _read_message(reader: Reader, key: str | int, types: MessageTypes | None) -> Any:
+    payload = reader.data[reader.pos : reader.end]
+    read = types.message_reader(key) if types is not None else None
+    if read is not None:
+        start = reader.pos
+        try:
+            return read(payload)
+        except Exception as problem:  # of protobuf, which we do not import to name it
+            raise reader.error(f"{key}: {problem}", "message", start) from problem
+    common = BY_TYPE.get(key)
+    return common.read(reader) if common is not None else t.Message(key, payload)
+
+
+def _read_container(reader: Reader, types: MessageTypes | None, depth: int) -> Any:
+    start = reader.pos
+    if depth <= 0:
+        raise LimitError(
+            "containers lie in each other deeper than max_depth",
+            op=reader.op,
+            field="container",
+            offset=start,
+        )
+    fields: dict[int, Any] = {}
+    for _ in range(3):
+        place = reader.pos
+        if not reader.left:
+            raise reader.error("wants a type, a size and a message", "container", start)
+        found = reader.tag()
+        if found not in _CONTAINER_TAGS or found in fields:
+            raise reader.error("unexpected", tag_name(found), place)
+        if found == _CONTAINER_NAME:
+            fields[found] = reader.text("container type")
+        elif found == _CONTAINER_MESSAGE:
+            fields[found] = reader.bytes("container message")
+        else:
+            fields[found] = reader.int32("container size" if found == _SIZE else "container type")
+    key: str | int = fields.get(_CONTAINER_NAME, fields.get(_CONTAINER_ID, ""))
+    if _SIZE not in fields or _CONTAINER_MESSAGE not in fields:
+        raise reader.error("wants a type, a size and a message", "container", start)
+    if not _is_type(key):
+        raise reader.error(f"{key!r} is no type", "container type", start)
+    size: int = fields[_SIZE]
+    # The shortest element takes two bytes.
+    if not 0 <= size <= reader.left // 2:
+        raise reader.error(
+            f"claims {size} elements, {reader.left} bytes left", "container size", start
+        )
+    elements = [_read_element(reader, types, depth - 1) for _ in range(size)]
+    if reader.left:
+        raise reader.error(f"{reader.left} bytes after the last element", "container", reader.pos)
+    if isinstance(key, str) and key.removeprefix(PACKAGE) in _CONTAINERS:
+        key = key.removeprefix(PACKAGE)
+    if key == "ArrayList" and not fields[_CONTAINER_MESSAGE]:
+        return elements
+    return t.Container(key, elements, payload=fields[_CONTAINER_MESSAGE])
+
+
+def _read_element(reader: Reader, types: MessageTypes | None, depth: int) -> Any:
+    place = reader.pos
+    found = reader.tag()
+    if (get := _GET.get(found)) is not None:
+        return get(reader)
+    if found == _NULL:
+        reader.bool("null")
+        return None
+    if found != _MESSAGE:
+        raise reader.error("unexpected", f"element: {tag_name(found)}", place)
+    return _read(reader.inner("element"), types, depth, nulls=True)
