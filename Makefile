@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Our own cmake and ninja first, whatever the machine has.
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 BUILD := build/editable
-C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.c bench/bare/*.c)
+C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] bench/bare/*.c)
 PY_FILES := $(foreach d,src tests tools bench examples docs,$(if $(wildcard $(d)/*.py $(d)/*/*.py),$(d)))
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 EXTENSIONS := $(patsubst src/hotrod_codec/_ext/%.pyx,hotrod_codec._ext.%,$(wildcard src/hotrod_codec/_ext/*.pyx))
@@ -93,6 +93,9 @@ c-test: $(VENV)/.dev ## the C library's tests and a short fuzzing, under ASan an
 	$(call c_build,build/c-test-$(notdir $(CC)),$(CC),$(SANITIZED))
 	@$(TOOLS) ctest --test-dir build/c-test-$(notdir $(CC)) --output-on-failure
 
+# FUZZ_RUNS=100000000 fuzzes for hours; with gcc FUZZ_SEED=2 in the environment gives other inputs
+# than the last time, and `make fuzz-with FUZZ_CC=gcc` takes gcc although clang is there. libFuzzer
+# goes on from what it found before (build/fuzz-clang*/corpus). The inputs of each row are counted.
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutations (FUZZ_RUNS=...)
 	@mkdir -p build
@@ -105,7 +108,7 @@ fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutati
 .PHONY: fuzz-with
 fuzz-with:
 	$(call c_build,build/fuzz-$(FUZZ_CC),$(FUZZ_CC),$(SANITIZED) -DHOTROD_FUZZ_RUNS=$(FUZZ_RUNS))
-	@$(TOOLS) ctest --test-dir build/fuzz-$(FUZZ_CC) --output-on-failure -R '^fuzz_' --timeout 3600
+	@$(TOOLS) ctest --test-dir build/fuzz-$(FUZZ_CC) -V -R '^fuzz_' --timeout 3600
 
 # A second environment that shares what .venv has installed, all but the package itself (a .pth file
 # adds a folder without following the .pth files in it, so our editable install is not seen).

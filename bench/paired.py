@@ -114,9 +114,7 @@ class Measured:
     ratios: dict[str, Ratio]
 
 
-def measure(
-    ours: Side, references: Mapping[str, Side], *, rounds: int, seconds: float
-) -> Measured:
+def measure(ours: Side, references: Mapping[str, Side], *, rounds: int, seconds: float) -> Measured:
     """Time all sides in each of `rounds` rounds of at least `seconds` for each side."""
     if not gc.isenabled():
         raise RuntimeError("the garbage collector is off: it is part of what is measured")
@@ -130,9 +128,7 @@ def measure(
         shuffle(order)
         for i in order:
             times[i].append(sides[i].time() / sides[i].calls)
-    ratios = {
-        name: ratio_of(times[0], times[i]) for i, name in enumerate(references, start=1)
-    }
+    ratios = {name: ratio_of(times[0], times[i]) for i, name in enumerate(references, start=1)}
     return Measured(1e9 * statistics.median(times[0]), rounds, ratios)
 
 

@@ -53,9 +53,7 @@ def values_of(responses: list[Response]) -> list[bytes]:
     return [response.value for response in responses]
 
 
-def test_read_10000_get_responses(
-    compare: Compare, bare: Any, msgpack: Any, hiredis: Any
-) -> None:
+def test_read_10000_get_responses(compare: Compare, bare: Any, msgpack: Any, hiredis: Any) -> None:
     values = blobs(COUNT, VALUE)
     frames = [get_response(i, value) for i, value in enumerate(values, start=1)]
     packed = b"".join(msgpack.packb((1, i, 0, v)) for i, v in enumerate(values, start=1))
@@ -66,8 +64,7 @@ def test_read_10000_get_responses(
             "bare": Reference("slices(stream, offsets)", lambda ours, b: values_of(ours) == b),
             "msgpack": Reference(
                 "read_msgpack(Unpacker(use_list=False), packed)",
-                lambda ours, theirs: [(1, r.message_id, r.status, r.value) for r in ours]
-                == theirs,
+                lambda ours, theirs: [(1, r.message_id, r.status, r.value) for r in ours] == theirs,
             ),
             "hiredis": Reference(
                 "read_hiredis(RespReader(), resp)",
@@ -95,9 +92,7 @@ def test_read_10000_get_responses(
 
 
 def test_expect_and_read_10000_get_responses(compare: Compare, bare: Any) -> None:
-    frames = [
-        get_response(i, value) for i, value in enumerate(blobs(COUNT, VALUE), start=1)
-    ]
+    frames = [get_response(i, value) for i, value in enumerate(blobs(COUNT, VALUE), start=1)]
     compare(
         "read_ours(expecting(context), ours)",
         {"bare": Reference("slices(stream, offsets)", lambda ours, b: values_of(ours) == b)},

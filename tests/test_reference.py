@@ -403,10 +403,11 @@ def test_the_name_of_the_operation(area: str) -> None:
 @pytest.mark.parametrize("area", [a for a in vector_data.areas() if a != "extended-ops"])
 def test_every_frame_has_the_fields_that_another_decoder_found(area: str) -> None:
     by_vector = itertools.groupby(frames_of(area), key=lambda frame: frame.vector.id)
-    for vector_id, frames in by_vector:
+    for vector_id, group in by_vector:
+        frames = list(group)
+        vector = frames[0].vector
         sides: dict[bool, list[Message]] = {True: [], False: []}
         for frame in frames:
-            vector = frame.vector
             if frame.request is None:
                 sides[True].append(request_form(frame.message))
             else:

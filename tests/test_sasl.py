@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import re
 import subprocess
 import sys
@@ -124,7 +125,7 @@ class Recorded:
         if self.mechanism.startswith("SCRAM"):
             return self.sent[0].decode().partition(",r=")[2]
         if self.mechanism.startswith("DIGEST"):
-            return re.findall(r'cnonce="([^"]*)"', self.sent[1].decode())[0]
+            return str(re.findall(r'cnonce="([^"]*)"', self.sent[1].decode())[0])
         return ""
 
     def server(self, password: str) -> sasl.ServerExchange:
@@ -153,7 +154,7 @@ def decoded(request: bytes, response: bytes) -> tuple[Request, Response]:
     asked = decode_request(request)
     assert asked is not None
     answer = decode_response(response, asked)
-    assert isinstance(answer, Response)
+    assert answer is not None
     return asked, answer
 
 
@@ -691,6 +692,7 @@ def test_digest_servers_of_latin1_only() -> None:
         b"r=client-nonce,s=dHdlbHZlIGJ5dGVz,i=4096",
         b"r=other-nonce,s=dHdlbHZlIGJ5dGVz,i=4096",
         b"r=client-nonce-and,s=dHdlbHZlIGJ5dGVz,i=1",
+        b"r=client-nonce-and,s=dHdlbHZlIGJ5dGVz,i=2000001",
         b"r=client-nonce-and,s=dHdlbHZlIGJ5dGVz,i=99999999999",
         b"r=client-nonce-and,s=!,i=4096",
         b"m=x,r=client-nonce-and,s=dHdlbHZlIGJ5dGVz,i=4096",
@@ -891,6 +893,8 @@ def test_only_what_can_be_done_is_chosen() -> None:
 def test_wishes_are_followed_in_their_order() -> None:
     wanted = ["SCRAM-SHA-384", "CRAM-MD5", "SCRAM-SHA-512"]
     assert sasl.choose_mechanism(OFFERED, tls=False, wanted=wanted) == "CRAM-MD5"
+    with pytest.raises(AuthenticationError, match="GSSAPI: not known here"):
+        sasl.choose_mechanism(OFFERED, tls=True, wanted=["GSSAPI"])
     with pytest.raises(AuthenticationError, match="PLAIN: not asked for"):
         sasl.choose_mechanism(OFFERED, tls=True, wanted=["SCRAM-SHA-384"])
 
@@ -941,7 +945,7 @@ def test_saslprep_prohibits(text: str) -> None:
 
 def test_scramp_prepares_as_we_do() -> None:
     """SCRAM is prepared by scramp, PLAIN by us: a user shall be the same in both."""
-    utils = pytest.importorskip("scramp.utils", reason="scramp is a dependency")
+    utils = importlib.import_module("scramp.utils")
     for text in [
         "I\u00adX",
         "\u00aa",
@@ -984,6 +988,22 @@ def test_arguments_that_cannot_be_sent(
         client(mechanism, **arguments)
     assert caught.value.op == "AUTH"
     assert caught.value.field == name
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", *SCRAM])
+def test_a_stored_password_that_nobody_can_send(mechanism: str) -> None:
+    with pytest.raises(AuthenticationError):
+        converse(client(mechanism), server(mechanism, {"user": "\u0007"}))
+
+
+def test_an_exchange_shows_how_far_it_is() -> None:
+    exchange = client("PLAIN")
+    assert repr(exchange) == "<ClientExchange PLAIN, not started>"
+    exchange.start()
+    assert repr(exchange) == "<ClientExchange PLAIN, running>"
+    exchange.step(b"", completed=True)
+    assert repr(exchange) == "<ClientExchange PLAIN, finished>"
+    assert repr(server("PLAIN")) == "<ServerExchange PLAIN, running>"
 
 
 def test_servers_refuse_what_they_do_not_do() -> None:

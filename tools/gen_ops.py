@@ -158,8 +158,8 @@ def operations() -> str:
     lines = [
         "# Operations and events",
         "",
-        "Generated from `csrc/ops.def` by `make gen`. Fields in their order behind the header; `?`:",
-        "may be left out when encoding; *kind*: how it is written, see [Kinds](#kinds). A response",
+        "Generated from `csrc/ops.def` by `make gen`. Fields in their order behind the header;",
+        "`?`: may be left out when encoding; *kind*: how it is written ([Kinds](#kinds)). A response",
         "carries its fields with status 0x00 (or 0x06); `previous` as said in",
         "[decisions](decisions.md#previous-values); an error answer (0x81 and up) carries `error`.",
         "",
@@ -200,7 +200,7 @@ def operations() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Write the generated files.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
     args = parser.parse_args()
     stale = False

@@ -122,9 +122,10 @@ static PyObject *bare_integer(PyObject *module, PyObject *number)
     return value == -1 && PyErr_Occurred() ? NULL : PyLong_FromLong(value);
 }
 
-PyDoc_STRVAR(int32s_doc,
-             "int32s(keys: list[bytes], known: int32 array (n,), out: int32 array (n,), /) -> out\n\n"
-             "Look at each key and store the number that is known of it.");
+PyDoc_STRVAR(
+    int32s_doc,
+    "int32s(keys: list[bytes], known: int32 array (n,), out: int32 array (n,), /) -> out\n\n"
+    "Look at each key and store the number that is known of it.");
 static PyObject *bare_int32s(PyObject *module, PyObject *const *args, Py_ssize_t num_args)
 {
     (void)module;

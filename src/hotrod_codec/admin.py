@@ -111,7 +111,8 @@ class SchemaChange:
 
     Attributes:
         result: What was done.
-        error: What is wrong with the schema, None for nothing. It is stored all the same.
+        error: What is wrong with the schema, None for nothing. It is stored all the same. (One
+            that contradicts its former self is not: that is an error answer, IPROTO000039.)
     """
 
     result: SchemaResult
@@ -257,7 +258,9 @@ def create_or_update_schema(
         name: Its file name, such as "library/book.proto".
         content: Its text. A wrong one is stored too; see SchemaChange.error.
         op: Whether it may, or has to, be there already.
-        force: To write it even when it has this very content. Not with CREATE.
+        force: To write it even when it has this very content. Not with CREATE. The result says
+            less then: server 16.0.7 answers UPDATED to UPDATE of a missing schema, which stays
+            missing, and CREATED to SAVE of one that was there.
     """
     task = "@@schemas@createOrUpdate"
     try:

@@ -12,6 +12,8 @@ import pytest
 from hotrod_codec import Duration, Metadata, Op, Status, TimeUnit, Version
 from integration.peers import Peer
 
+# Where both are given, max idle is the shorter one: 16.0.7 drops a max idle that is not.
+
 DAY = 86_400
 # The same duration in every unit that a request may use; before 2.2 the codec makes seconds of it.
 TWO_DAYS = [

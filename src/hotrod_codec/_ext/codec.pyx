@@ -1051,24 +1051,23 @@ cdef object bits_of(const hr_bits *b):
 cdef int extend_list(list out, const hr_cursor *c, hr_slice encoded, size_t count) except -1:
     """Append `count` items, which have been walked over, to `out`."""
     cdef hr_item item
-    cdef size_t i
     cdef tuple pair
     cdef hr_kind kind = c.kind
     cdef const uint8_t *p = encoded.data
     cdef const uint8_t *end = p + encoded.len
     if kind == HR_PAIRS or kind == HR_PAIRS_MORE:
-        for i in range(count):
+        for _ in range(count):
             p = hr_get_item(c, p, end, &item)
             pair = (bytes_of(item.key), bytes_of(item.value))
             # Holds nothing but bytes: the collector would find that out later, at a price.
             PyObject_GC_UnTrack(<PyObject *>pair)
             out.append(pair)
     elif is_single(kind):
-        for i in range(count):
+        for _ in range(count):
             p = hr_get_item(c, p, end, &item)
             out.append(bytes_of(item.key))
     else:
-        for i in range(count):
+        for _ in range(count):
             p = hr_get_item(c, p, end, &item)
             out.append(item_of(c, &item))
     return 0
@@ -1866,7 +1865,6 @@ def trace_request(data, /, offset=0, *, limits=None):
     cdef hr_limits bounds
     cdef hr_decoding d
     cdef hr_request q
-    cdef Request out
     cdef list spans = []
     limits_of(limits, &bounds)
     decoding_of(&d, &bounds)
