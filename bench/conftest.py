@@ -187,8 +187,8 @@ def compare(request: pytest.FixtureRequest, benchmark: Any) -> Compare:
         measured = measure(
             our_side,
             sides,
-            rounds=int(config.getoption("rounds", 0)),
-            seconds=float(config.getoption("round_seconds", 0)),
+            rounds=config.option.rounds,
+            seconds=config.option.round_seconds,
         )
         config.stash[ROWS].measured[row] = measured
         benchmark.group = Path(request.node.path).stem.removeprefix("test_")

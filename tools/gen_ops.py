@@ -159,7 +159,7 @@ def operations() -> str:
         "# Operations and events",
         "",
         "Generated from `csrc/ops.def` by `make gen`. Fields in their order behind the header;",
-        "`?`: may be left out when encoding; *kind*: how it is written ([Kinds](#kinds)). A response",
+        "`?`: may be left out when encoding; *kind*: its form, see [Kinds](#kinds). A response",
         "carries its fields with status 0x00 (or 0x06); `previous` as said in",
         "[decisions](decisions.md#previous-values); an error answer (0x81 and up) carries `error`.",
         "",

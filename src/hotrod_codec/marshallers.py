@@ -235,7 +235,7 @@ class JsonMarshaller(_TextBase):
         try:
             return json.loads(text, parse_constant=_no_constant)
         except json.JSONDecodeError as problem:
-            offset = len(text[: problem.pos].encode(self._charset))
+            offset = len(self._to_bytes(text[: problem.pos]))
             raise self._decode_error(f"not JSON: {problem.msg}", offset) from None
         except ValueError as problem:
             raise self._decode_error(f"not JSON: {problem}") from None

@@ -113,7 +113,7 @@ class Reader:
         self.pos = begin + size
         return begin, self.pos
 
-    def bytes(self, field: str) -> bytes:
+    def content(self, field: str) -> bytes:
         begin, end = self.span(field)
         return self.data[begin:end]
 
@@ -124,7 +124,7 @@ class Reader:
         except UnicodeDecodeError as problem:
             raise self.error(f"not UTF-8: {problem.reason}", field, begin + problem.start) from None
 
-    def bool(self, field: str) -> bool:
+    def flag(self, field: str) -> bool:
         start = self.pos
         byte = self.fixed(1, field)[0]
         if byte > 1:

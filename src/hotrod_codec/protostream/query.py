@@ -236,7 +236,7 @@ class QueryRequest:
                 name, value = _parameter(reader.inner("parameters"), types)
                 parameters[name] = value
             elif found == tag(6, VARINT):
-                fields["local"] = reader.bool("local")
+                fields["local"] = reader.flag("local")
             elif found == tag(6, BYTES):
                 fields["query_mode"] = reader.text("query_mode")
             elif found == tag(7, VARINT):
@@ -406,12 +406,12 @@ class QueryResponse:
             elif found == tag(2, VARINT):
                 fields["projection_size"] = reader.int32("projection_size")
             elif found == tag(3, BYTES):
-                results.append(reader.bytes(f"results[{len(results)}]"))
+                results.append(reader.content(f"results[{len(results)}]"))
             elif found == tag(4, VARINT):
                 # 32 bits today, 64 until 11.
                 fields["hit_count"] = reader.int64("hit_count")
             elif found == tag(5, VARINT):
-                fields["hit_count_exact"] = reader.bool("hit_count_exact")
+                fields["hit_count_exact"] = reader.flag("hit_count_exact")
             else:
                 reader.skip(found)
         columns = fields.get("projection_size", 0)
@@ -599,11 +599,11 @@ class ContinuousQueryResult:
                 if result is None:
                     raise reader.error(f"there is no type {number}", "result", place)
             elif found == tag(2, BYTES):
-                key = reader.bytes("key")
+                key = reader.content("key")
             elif found == tag(3, BYTES):
-                value = reader.bytes("value")
+                value = reader.content("value")
             elif found == tag(4, BYTES):
-                projection.append(reader.bytes(f"projection[{len(projection)}]"))
+                projection.append(reader.content(f"projection[{len(projection)}]"))
             else:
                 reader.skip(found)
         if result is None or key is None:
@@ -664,9 +664,9 @@ class FilterResult:
         while reader.left:
             found = reader.tag()
             if found == tag(1, BYTES):
-                instance = reader.bytes("instance")
+                instance = reader.content("instance")
             elif found in columns:
-                columns[found].append(reader.bytes("projection"))
+                columns[found].append(reader.content("projection"))
             else:
                 reader.skip(found)
         projection, sort_projection = (tuple(found) for found in columns.values())

@@ -287,9 +287,9 @@ _GET: Final[dict[int, Callable[[Reader], Any]]] = {
     tag(5, VARINT): lambda reader: t.Int32(reader.int32("int32")),
     tag(6, FIXED64): lambda reader: t.Fixed64(_read_fixed64(reader)),
     tag(7, FIXED32): lambda reader: t.Fixed32(_read_fixed32(reader)),
-    tag(8, VARINT): lambda reader: reader.bool("bool"),
+    tag(8, VARINT): lambda reader: reader.flag("bool"),
     tag(9, BYTES): lambda reader: reader.text("string"),
-    tag(10, BYTES): lambda reader: reader.bytes("bytes"),
+    tag(10, BYTES): lambda reader: reader.content("bytes"),
     tag(11, VARINT): lambda reader: t.UInt32(reader.varint("uint32") & 0xFFFFFFFF),
     tag(12, FIXED32): lambda reader: t.SFixed32(_read_sfixed32(reader)),
     tag(13, FIXED64): lambda reader: t.SFixed64(_read_sfixed64(reader)),
@@ -606,7 +606,7 @@ def _read(reader: Reader, types: MessageTypes | None, depth: int, *, nulls: bool
     if found == _NULL:
         if not nulls:
             raise reader.error("a null outside of a container", tag_name(found), start)
-        reader.bool("null")
+        reader.flag("null")
         return None
     if found in _CONTAINER_TAGS:
         reader.pos = start
@@ -719,7 +719,7 @@ def _read_container(reader: Reader, types: MessageTypes | None, depth: int) -> A
         if found == _CONTAINER_NAME:
             fields[found] = reader.text("container type")
         elif found == _CONTAINER_MESSAGE:
-            fields[found] = reader.bytes("container message")
+            fields[found] = reader.content("container message")
         else:
             fields[found] = reader.int32("container size" if found == _SIZE else "container type")
     key: str | int = fields.get(_CONTAINER_NAME, fields.get(_CONTAINER_ID, ""))
@@ -749,7 +749,7 @@ def _read_element(reader: Reader, types: MessageTypes | None, depth: int) -> Any
     if (get := _GET.get(found)) is not None:
         return get(reader)
     if found == _NULL:
-        reader.bool("null")
+        reader.flag("null")
         return None
     if found != _MESSAGE:
         raise reader.error("unexpected", f"element: {tag_name(found)}", place)
