@@ -257,10 +257,14 @@ def test_a_cut_frame_says_how_it_goes_on(length: int) -> None:
     assert [row.name for row in frame.rows if not row.is_note] == [row.name for row in rows]
     cut = next(row for row in explain(PUT)[0].rows if row.end > length)
     missing = cut.end - length if length > cut.start else None
-    assert f"{cut.name} at byte {cut.start} wants at least" in frame.problem
+    assert f"{cut.name} at byte {cut.start} was being read" in frame.problem
+    assert frame.missing is not None
+    assert frame.missing[:2] == (cut.name, cut.start)
+    assert 1 <= frame.missing[2] <= len(PUT) - length
     assert not any(secret in row.hex for row in frame.rows for secret in ("6b 65", "76 61"))
     if missing is not None:
-        assert f"wants at least {missing} byte" in frame.problem
+        assert frame.missing[2] == missing
+        assert f"goes on for at least {missing} byte" in frame.problem
 
 
 def test_a_broken_frame_shows_its_header_and_the_break() -> None:
@@ -343,7 +347,7 @@ def test_frames_that_the_network_cut() -> None:
     frames = list(Explainer().recording(pieces))
     assert [frame.origin for frame in frames] == [
         "client to server, 0.010 ms",
-        "server to client, 2.500 ms",
+        "server to client, 2.500 ms, 2.490 ms after its request",
     ]
     assert decode_request(request) is not None
 

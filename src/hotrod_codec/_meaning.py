@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hotrod_codec import (
     Duration,
@@ -30,11 +30,15 @@ from hotrod_codec import (
     layout,
 )
 
+if TYPE_CHECKING:
+    from hotrod_codec.protostream.query import JsonQueryResponse, QueryRequest, QueryResponse
+
 __all__ = [
     "Reading",
     "Row",
     "Span",
     "layouts",
+    "moment_text",
     "op_of_request",
     "op_of_response",
     "plural",
@@ -87,6 +91,59 @@ _PART_ATTRIBUTES: Final = {
     "upper bound": "upper",
     "initial value": "initial",
 }
+# What numbers stand for, by field and by operation and field.
+_NUMBERS: Final[dict[tuple[str, int | None], str]] = {
+    ("custom_marker", 0): "a plain event",
+    ("custom_marker", 1): "made by the listener's converter",
+    ("custom_marker", 2): "made by the listener's converter, as raw data",
+    ("scope", 0): "the default",
+    ("scope", 1): "of all servers",
+    ("scope", 2): "of this server",
+    ("interests", 0): "all events",
+    # As the XA specification has them.
+    ("xa_code", 0): "XA_OK",
+    ("xa_code", 3): "XA_RDONLY: nothing was written, nothing is to be committed",
+    ("xa_code", 4): "XA_RETRY",
+    ("xa_code", 5): "XA_HEURMIX: committed in part, rolled back in part",
+    ("xa_code", 6): "XA_HEURRB: rolled back by the server's own decision",
+    ("xa_code", 7): "XA_HEURCOM: committed by the server's own decision",
+    ("xa_code", 8): "XA_HEURHAZ: may have been completed by the server's own decision",
+    ("xa_code", 100): "XA_RBROLLBACK: rolled back",
+    ("xa_code", 101): "XA_RBCOMMFAIL: rolled back, communication failed",
+    ("xa_code", 102): "XA_RBDEADLOCK: rolled back, deadlock",
+    ("xa_code", 103): "XA_RBINTEGRITY: rolled back, integrity violated",
+    ("xa_code", 104): "XA_RBOTHER: rolled back",
+    ("xa_code", 105): "XA_RBPROTO: rolled back, protocol error",
+    ("xa_code", 106): "XA_RBTIMEOUT: rolled back, took too long",
+    ("xa_code", 107): "XA_RBTRANSIENT: rolled back, may be tried again",
+    ("xa_code", -3): "XAER_RMERR: the server failed",
+    ("xa_code", -4): "XAER_NOTA: no such transaction",
+    ("xa_code", -5): "XAER_INVAL: invalid arguments",
+    ("xa_code", -6): "XAER_PROTO: not in this state",
+    ("xa_code", -7): "XAER_RMFAIL: the server is not available",
+    ("xa_code", -8): "XAER_DUPID: the transaction exists already",
+    ("xa_code", -9): "XAER_OUTSIDE",
+}
+_NUMBERS_OF: Final[dict[tuple[Op | None, str, int | None], str]] = {
+    (Op.BULK_GET, "count", 0): "all entries",
+    **{
+        (op, "entry_version", number): text
+        for op in (Op.PUT_STREAM, Op.START_PUT_STREAM)
+        for number, text in ((0, "put"), (-1, "put if absent"))
+    },
+}
+_STATUS_OF: Final[dict[tuple[Op | None, Status], str]] = {
+    (Op.CONTAINS_KEY, Status.SUCCESS): "the key is there",
+    (Op.COUNTER_IS_DEFINED, Status.SUCCESS): "the counter is defined",
+    (Op.COUNTER_IS_DEFINED, Status.NOT_EXECUTED): "the counter is not defined",
+    (Op.COUNTER_CREATE, Status.NOT_EXECUTED): "the counter was defined already",
+    (Op.COUNTER_ADD_AND_GET, Status.NOT_EXECUTED_WITH_PREVIOUS): "a bound was hit",
+    (Op.COUNTER_CAS, Status.NOT_EXECUTED_WITH_PREVIOUS): "a bound was hit",
+    (Op.COUNTER_GET_AND_SET, Status.NOT_EXECUTED_WITH_PREVIOUS): "a bound was hit",
+}
+_INTERESTS: Final = {1: "created", 2: "modified", 4: "removed", 8: "expired"}
+_CONTROLS: Final = {1: "the entry was not read", 2: "there was no entry", 4: "removes the key"}
+_COUNTER_STATES: Final = {0: "valid", 1: "at the lower bound", 2: "at the upper bound"}
 _TOPOLOGY_LISTS: Final = {"host": "servers", "port": "servers", "hash id": "hash_ids"}
 _SEGMENT: Final = "owners of segment"
 
@@ -104,6 +161,8 @@ class Row:
         name: The field, with the index of its item.
         meaning: What the codec made of it.
         is_note: Stands for fields that are left out, or for bytes that are no field.
+        kind: How the field is written, see trace_request; of a note "omitted" or "unread".
+        item: The index of the list's item that it belongs to, -1 outside of lists.
     """
 
     start: int
@@ -112,6 +171,8 @@ class Row:
     name: str
     meaning: str
     is_note: bool = False
+    kind: str = ""
+    item: int = -1
 
 
 # ---- words --------------------------------------------------------------------------------------
@@ -152,6 +213,15 @@ def _time_text(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{milliseconds % 1000:03} UTC"
 
 
+def moment_text(nanoseconds: int) -> str:
+    """A moment, of which microseconds are told."""
+    try:
+        moment = datetime.fromtimestamp(nanoseconds // 10**9, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{nanoseconds} ns since 1970"
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{nanoseconds % 10**9 // 1000:06} UTC"
+
+
 def _duration_text(value: Any) -> str:
     if value is None:
         return "the cache's default"
@@ -184,7 +254,7 @@ def op_of_response(code: int) -> str:
 # ---- one frame -----------------------------------------------------------------------------------
 
 
-def shortened(data: bytes) -> str:
+def shortened(data: bytes | bytearray) -> str:
     """The bytes in hex, not all of them if there are many."""
     if len(data) <= _HEX_BYTES + 1:
         return data.hex(" ")
@@ -208,7 +278,7 @@ class Reading:
         everything: Show all bytes of long fields.
     """
 
-    data: bytes
+    data: bytes | bytearray
     message: Any
     header: Any
     is_request: bool
@@ -229,8 +299,11 @@ class Reading:
             name = name.rpartition(", ")[2]
             span = (name, start, end, kind, item)
             value = self._item_value(span) if item >= 0 else self._value(span)
+            hexes, label, meaning = self._hex(span, value), self._label(span), ""
+            if self.message is not None:
+                meaning = self._particular(span, value)
             yield Row(
-                start, end, self._hex(span, value), self._label(span), self._meaning(span, value)
+                start, end, hexes, label, meaning or self._meaning(span, value), False, kind, item
             )
             if item < 0:
                 self.seen.add(name)
@@ -247,11 +320,14 @@ class Reading:
 
     def _factory(self, part: int) -> Any:
         """The name (0) or the parameters (1) of the factory that is being told."""
+        return self.fields.get(self._factory_name(part))
+
+    def _factory_name(self, part: int) -> str:
         if self.message is None or self.message.op is None:
-            return None
+            return ""
         rows = layout(self.message.op).request
         names = [row.names for row in rows if row.kind in ("factory", "some_factory")]
-        return self.fields.get(names[self.factories - 1][part])
+        return names[self.factories - 1][part] if self.factories else ""
 
     def _list(self, name: str) -> list[Any] | None:
         """The items of a list of the body (or of other_params)."""
@@ -370,11 +446,17 @@ class Reading:
 
     def _label(self, span: Span) -> str:
         name, _, _, _, item = span
+        if name == "factory":
+            return self._factory_name(0) or name
+        if name == "factory parameters" and item < 0:
+            return self._factory_name(1) or name
         if item < 0:
             return name
         if name in _TOPOLOGY_LISTS or name == _SEGMENT:
             return f"{name} {item}"
         in_list, items = self._items()
+        if in_list == "factory parameters":
+            in_list = self._factory_name(1) or in_list
         if name == "end":
             return f"{in_list or 'list'}.end"
         if name == "more" or not in_list:
@@ -425,6 +507,77 @@ class Reading:
             if said:
                 return said
         return self._text(span, value)
+
+    # -- fields whose value says more than it seems --
+
+    def _particular(self, span: Span, value: Any) -> str:
+        """The meaning of a body's field that is more than its number or length; "" of others."""
+        name, item = span[0], span[4]
+        op = self.message.op
+        if item >= 0:
+            return _control_text(value) if name == "control" and isinstance(value, int) else ""
+        if name == "status" and isinstance(self.message, Response):
+            told = _STATUS_OF.get((op, self.message.status), "")
+            return f"{self.message.status.name}: {told}" if told else ""
+        if name in self.seen or name not in self.fields:
+            return ""
+        number = value if isinstance(value, int) and not isinstance(value, bool) else None
+        if (name, number) in _NUMBERS:
+            return f"{number}: {_NUMBERS[name, number]}"
+        if (op, name, number) in _NUMBERS_OF:
+            return f"{number}: {_NUMBERS_OF[op, name, number]}"
+        if name == "interests" and number:
+            return f"{number}: {_names_of_bits(number, _INTERESTS)}"
+        if name == "state" and number is not None:
+            before, after = number & 3, number >> 2 & 3
+            return (
+                f"{number}: {_COUNTER_STATES.get(before, before)} before, "
+                f"{_COUNTER_STATES.get(after, after)} after"
+            )
+        if name == "timeout_ms" and number is not None:
+            return f"{number:,} ms"
+        if name == "segments" and value is None:
+            return "none given: all segments"
+        if name == "listener_id" and isinstance(value, bytes) and value:
+            return f"{plural(len(value), 'byte')}: {value[:16].hex()}" + ("..." * (len(value) > 16))
+        if name in ("query", "result") and op == Op.QUERY and isinstance(value, bytes):
+            return self._query(name, value)
+        return ""
+
+    def _query(self, name: str, value: bytes) -> str:
+        """What an envelope of a query holds; "" where it is none."""
+        # Here, as it takes as long to load as the rest together.
+        from hotrod_codec.protostream.query import JsonQueryResponse, QueryRequest, QueryResponse
+
+        is_json = value[:1] == b"{"
+        try:
+            if name == "query":
+                query = (QueryRequest.decode_json if is_json else QueryRequest.decode)(value)
+                told = self._query_request(query)
+            elif is_json:
+                found = JsonQueryResponse.decode(value)
+                told = f"{plural(len(found.hits), 'row')} of {_count_text(found)}"
+            else:
+                answer = QueryResponse.decode(value)
+                told = f"{plural(answer.num_results or 0, 'row')} of {_count_text(answer)}"
+                if answer.projection_size:
+                    told += f", {plural(answer.projection_size, 'column')}"
+        except (ValueError, RecursionError):
+            return ""
+        return f"{plural(len(value), 'byte')}: {'JSON, ' if is_json else ''}{told}"
+
+    def _query_request(self, query: QueryRequest) -> str:
+        text = quoted(query.query) if self.show_data else plural(len(query.query), "character")
+        told = [f"a query of {text}" if not self.show_data else text]
+        if query.parameters:
+            told.append("parameters " + ", ".join(quoted(name) for name in query.parameters))
+        if query.start_offset is not None and query.start_offset > 0:
+            told.append(f"from row {query.start_offset} on")
+        if query.max_results is not None and query.max_results >= 0:
+            told.append(f"at most {plural(query.max_results, 'row')}")
+        if query.local:
+            told.append("of this server only")
+        return ", ".join(told)
 
     def _header_text(self, name: str, value: Any) -> str:
         if name == "version" and isinstance(value, int):
@@ -531,6 +684,27 @@ class Reading:
         if text and text.isprintable():
             return f"{length}: {quoted(text[:_PREVIEW])}" + ("..." if text[_PREVIEW:] else "")
         return length
+
+
+def _names_of_bits(number: int, names: dict[int, str]) -> str:
+    known = [name for bit, name in names.items() if number & bit]
+    rest = number & ~sum(names)
+    return ", ".join([*known, *([f"{rest:#x} (unknown)"] if rest else [])])
+
+
+def _control_text(control: int) -> str:
+    return (
+        f"{control}: {_names_of_bits(control, _CONTROLS)}"
+        if control
+        else ("0: if the entry still has the version")
+    )
+
+
+def _count_text(answer: QueryResponse | JsonQueryResponse) -> str:
+    if answer.hit_count is None:
+        return "an unknown number"
+    at_least = "at least " if answer.hit_count_exact is False else ""
+    return f"{at_least}{answer.hit_count:,}"
 
 
 def _numbers_text(numbers: Sequence[int]) -> str:

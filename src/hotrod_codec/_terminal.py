@@ -1,4 +1,4 @@
-"""What the command line prints on: plain aligned text, or rich where that is at hand.
+"""What the command line prints on: plain aligned text, or rich where that is at hand; JSON.
 
 Knows how things look and nothing of where they come from. rich is imported only when it is used.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hotrod_codec.explain import Frame
+    from hotrod_codec.explain import Frame, Note
 
-__all__ = ["Output", "open_output"]
+__all__ = ["JsonLines", "Output", "open_output"]
 
 _FRAME_COLUMNS: Final = ("offset", "bytes", "field", "meaning")
 
@@ -35,6 +36,9 @@ class Output(Protocol):
 
     def frame(self, frame: Frame) -> None:
         """A frame, field by field."""
+
+    def note(self, note: Note) -> None:
+        """Something about several frames."""
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; its first column is text, the others are numbers."""
@@ -73,6 +77,10 @@ class Plain:
         self._columns([_FRAME_COLUMNS, *rows], (True, False, False, False))
         if frame.problem:
             print(f"  !! {frame.problem}")
+        print()
+
+    def note(self, note: Note) -> None:
+        print(f"{'!!' if note.is_problem else '--'} {note.text}")
         print()
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -145,6 +153,10 @@ class Rich:
             self._console.print(self._text(frame.problem, "bold red"))
             self._console.print()
 
+    def note(self, note: Note) -> None:
+        self._console.print(self._text(note.text, "bold red" if note.is_problem else "magenta"))
+        self._console.print()
+
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich import box
         from rich.table import Table
@@ -168,6 +180,102 @@ class Rich:
                 bar.update(task, description=what, advance=count)
 
             yield advance
+
+
+class JsonLines:
+    """A JSON object for each frame and note, one a line. These keys are always there and keep
+    their meaning; null is what is not known or does not apply.
+
+    Of a frame:
+        type: "frame".
+        kind: "request", "response" or "event"; null for bytes that are no frame.
+        connection: Its number in a packet capture.
+        direction: "to_server" or "to_client"; null where the input does not tell.
+        time_ns: When its last byte came, in nanoseconds: since 1970 in a capture, since the first
+            record in a recording.
+        offset, size: Where it lies in the input; in a recording or capture, in the stream of this
+            direction and connection.
+        op: Such as "GET", "CACHE_ENTRY_CREATED".
+        version: Such as "2.8"; of a response, that of its request.
+        message_id: A number.
+        status: Of a response, such as "SUCCESS".
+        request_offset: Of a response that was matched, where its request begins in the other
+            direction; in plain frames, in the input.
+        after_ns: How long after its request it came.
+        fields: A list of its fields in order, each with:
+            name: Such as "key" or "entries[0].key".
+            start, end: Offsets like that of the frame.
+            kind: How it is written, as `hotrod_codec.layout` calls it, or a number's size; or
+                "omitted" (items of a long list, without --all) or "unread" (the rest of a frame
+                that cannot be read).
+            item: The index of the list's item that it belongs to.
+            hex: The bytes; of keys, values and other byte arrays only the length in front, and
+                long ones shortened, as in the text form.
+            meaning: In words, as in the text form.
+        error: Why it could not be read to its end, incomplete frames included.
+        incomplete: For a frame that goes on where the input ends, an object: `field`, what was
+            being read; `offset`, where that begins; `bytes`, how many more the frame has at the
+            least.
+
+    Of a note, something about a capture or one of its connections:
+        type: "note".
+        connection, time_ns: As above.
+        problem: true when frames could not be read for it.
+        text: What there is to say.
+    """
+
+    @staticmethod
+    def _print(value: dict[str, Any]) -> None:
+        print(json.dumps(value))
+
+    def frame(self, frame: Frame) -> None:
+        fields = [
+            {
+                "name": row.name,
+                "start": row.start,
+                "end": row.end,
+                "kind": row.kind,
+                "item": None if row.item < 0 else row.item,
+                "hex": row.hex,
+                "meaning": row.meaning,
+            }
+            for row in frame.rows
+        ]
+        incomplete = None
+        if frame.missing is not None:
+            field, offset, count = frame.missing
+            incomplete = {"field": field, "offset": offset, "bytes": count}
+        self._print(
+            {
+                "type": "frame",
+                "kind": frame.kind or None,
+                "connection": frame.connection,
+                "direction": None if frame.direction is None else frame.direction.name.lower(),
+                "time_ns": frame.time,
+                "offset": frame.start,
+                "size": frame.end - frame.start,
+                "op": frame.op or None,
+                "version": frame.version or None,
+                "message_id": frame.message_id,
+                "status": frame.status or None,
+                "request_offset": frame.asked,
+                "after_ns": frame.after,
+                "fields": fields,
+                "error": frame.problem or None,
+                "incomplete": incomplete,
+            }
+        )
+
+    def note(self, note: Note) -> None:
+        self._print(
+            {
+                "type": "note",
+                "connection": note.connection,
+                "time_ns": note.time,
+                "problem": note.is_problem,
+                "text": note.text,
+            }
+        )
 
 
 def _title(frame: Frame) -> str:

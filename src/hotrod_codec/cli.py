@@ -1,6 +1,6 @@
 """The command `hotrod`: frames explained, frames made, the codec at work.
 
-    hotrod explain [INPUT]            any frames or recording, field by field
+    hotrod explain [INPUT]            any frames, recording or packet capture, field by field
     hotrod encode OP --field value    the bytes of a request
     hotrod demo                       ten thousand recorded entries, there and back
 
@@ -13,14 +13,13 @@ Exit status: 0 all is well; 1 the input is no whole, sound Hot Rod; 2 the comman
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 import hotrod_codec
 from hotrod_codec import (
@@ -39,10 +38,14 @@ from hotrod_codec import (
     layout,
 )
 
+if TYPE_CHECKING:
+    from hotrod_codec.explain import Explainer, Frame, Note
+
 __all__ = ["main"]
 
 _FOUND_PROBLEM: Final = 1
 _USAGE: Final = 2
+_INTERRUPTED: Final = 130
 _VERSIONS: Final = {f"{version // 10}.{version % 10}": version for version in Version}
 
 
@@ -301,67 +304,99 @@ def _from_hex(text: str, what: str) -> bytes:
     return bytes.fromhex(digits)
 
 
-def _read(words: Sequence[str], form: str) -> tuple[bytes, str]:
-    """The input's bytes, and its form: "frames" or "recording"."""
-    text = " ".join(words)
+_HEAD: Final = 12  # bytes that tell a capture
+_Found = Iterable["Frame | Note"]
+
+
+def _frames(args: argparse.Namespace, explainer: Explainer) -> _Found:
+    """What the input holds."""
+    text = " ".join(args.input)
+    form = args.form
     if text in ("", "-"):
         if text == "" and sys.stdin.isatty():
             raise _InputError("no input: give hex, a file, or - for standard input")
-        data, what = sys.stdin.buffer.read(), "standard input"
-    elif form == "hex" and not Path(text).is_file():
-        return _from_hex(text, "argument"), "frames"
-    elif Path(text).is_file() or not _looks_like_hex(text):
+        return _frames_of(sys.stdin.buffer, "standard input", args, explainer)
+    if form == "hex" and not Path(text).is_file():
+        return explainer.frames(_not_empty(_from_hex(text, "argument")))
+    if Path(text).is_file() or not _looks_like_hex(text):
         try:
-            data, what = Path(text).read_bytes(), text
+            return _frames_of(Path(text).open("rb"), text, args, explainer)
         except OSError as e:
             raise _InputError(f"{text}: {e.strerror}, and it is no hex either") from None
-    else:
-        return _from_hex(text, "argument"), "frames"
-    from hotrod_codec.recording import is_recording
+    return explainer.frames(_not_empty(_from_hex(text, "argument")))
 
+
+def _frames_of(
+    source: BinaryIO, what: str, args: argparse.Namespace, explainer: Explainer
+) -> _Found:
+    """What a file or pipe holds. A capture is read as it comes, all else at once."""
+    from hotrod_codec.pcap import is_capture, read_packets
+    from hotrod_codec.recording import is_recording, iter_recording
+
+    form = args.form
+    head = source.read(_HEAD)
+    if form == "capture" or (form == "auto" and is_capture(head)):
+        packets = read_packets(source, _not_empty(head))
+        found: _Found = explainer.capture(
+            packets, port=args.port, connections=args.connection or ()
+        )
+        return _closing(source, found)
+    with source:
+        data = _not_empty(head + source.read())
     if form == "recording" or (form == "auto" and is_recording(data)):
-        return data, "recording"
-    if form == "auto" and data[:1] and not data[:1].isascii():
+        if not is_recording(data):
+            raise _InputError(f"{what}: not a recording: it begins with {data[:4]!r}")
+        return explainer.recording(iter_recording(data))
+    if form == "auto" and not data[:1].isascii():
         form = "binary"  # frames begin with a byte that no text in hex begins with
     if form != "binary":
         try:
-            return _from_hex(data.decode("ascii"), what), "frames"
+            data = _not_empty(_from_hex(data.decode("ascii"), what))
         except UnicodeDecodeError:
             if form == "hex":
                 raise _InputError(f"{what}: not a text in hex") from None
         except _InputError:
             if form == "hex":
                 raise
-    return data, "frames"
+    return explainer.frames(data)
+
+
+def _closing(source: BinaryIO, found: _Found) -> Iterator[Frame | Note]:
+    with source:
+        yield from found
+
+
+def _not_empty(data: bytes) -> bytes:
+    if not data:
+        raise _InputError("the input is empty")
+    return data
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from hotrod_codec._terminal import open_output
-    from hotrod_codec.explain import Assumed, Explainer
-    from hotrod_codec.recording import read_recording
+    from hotrod_codec._terminal import JsonLines, open_output
+    from hotrod_codec.explain import Assumed, Explainer, Frame
 
-    data, form = _read(args.input, args.form)
-    if not data:
-        raise _InputError("the input is empty")
     explainer = Explainer(
         assumed=Assumed(args.op, args.version, args.flags, args.intelligence),
         show_data=args.show_data,
         everything=args.all,
         short_previous=args.short_previous,
     )
-    if form == "recording":
-        try:
-            frames = explainer.recording(read_recording(data))
-        except ValueError as e:
-            raise _InputError(str(e)) from None
-    else:
-        frames = explainer.frames(data)
-    out = open_output(plain=args.plain)
-    status = 0
-    for frame in itertools.islice(frames, args.frames):
-        out.frame(frame)
-        if frame.problem:
+    found = _frames(args, explainer)
+    out = JsonLines() if args.json else open_output(plain=args.plain)
+    status = count = 0
+    for item in found:
+        if isinstance(item, Frame):
+            out.frame(item)
+            problem = bool(item.problem)
+            count += 1
+        else:
+            out.note(item)
+            problem = item.is_problem
+        if problem:
             status = _FOUND_PROBLEM
+        if count == args.frames:
+            break
     return status
 
 
@@ -369,7 +404,9 @@ def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "explain",
         help="print frames field by field",
-        description="Print requests, responses, events or a recorded connection field by field. "
+        description="Print the requests, responses and events of frames, of a recorded connection "
+        "or of all connections in a packet capture (pcap, pcapng; also from a pipe) field by "
+        "field, and say at which byte a stream breaks and why: then the exit status is 1. "
         "A response is read in the light of its request, which has to stand before it in the "
         "input; or tell what it was with --version, --flags, --intelligence.",
     )
@@ -377,13 +414,15 @@ def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
         "input",
         nargs="*",
         metavar="INPUT",
-        help="hex (spaces allowed), a file of frames, of hex or a .hrs recording, - for stdin",
+        help="hex (spaces allowed), a file of frames, of hex, a .hrs recording or a packet "
+        "capture, - for stdin",
     )
     forms = parser.add_mutually_exclusive_group()
     for form, text in (
         ("hex", "the input is text in hex"),
         ("binary", "the input is frames as they are"),
         ("recording", "the input is a .hrs recording"),
+        ("capture", "the input is a packet capture"),
     ):
         forms.add_argument(
             f"--{form}", dest="form", action="store_const", const=form, default="auto", help=text
@@ -401,8 +440,36 @@ def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--show-data", action="store_true", help="show what keys and values hold")
     parser.add_argument("--all", action="store_true", help="show every item and every byte")
     parser.add_argument("--frames", type=_count, metavar="N", help="stop after N frames")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="a JSON object for each frame, one a line; python -c 'import hotrod_codec._terminal "
+        "as t; help(t.JsonLines)' tells the keys",
+    )
+    capture = parser.add_argument_group("packet captures")
+    capture.add_argument(
+        "--connection",
+        type=_count,
+        action="append",
+        metavar="N",
+        help="only this connection, as numbered in the output; repeatable",
+    )
+    capture.add_argument(
+        "--port",
+        type=_port,
+        metavar="N",
+        help="only connections to a server with this port; by default the server is the side that "
+        "sends responses",
+    )
     parser.add_argument("--plain", action="store_true", help="plain text on a terminal, too")
     parser.set_defaults(run=_explain)
+
+
+def _port(text: str) -> int:
+    number = _int(text)
+    if not 0 < number < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{number} is no port")
+    return number
 
 
 def _count(text: str) -> int:
@@ -562,6 +629,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = " ".join(str(e).split())
         print(f"hotrod {arguments[0]}: {text}", file=sys.stderr)
         return _USAGE
+    except KeyboardInterrupt:  # how a live capture ends
+        return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough. Nothing may be left for the interpreter to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -235,7 +235,8 @@ class JsonMarshaller(_TextBase):
         try:
             return json.loads(text, parse_constant=_no_constant)
         except json.JSONDecodeError as problem:
-            offset = len(self._to_bytes(text[: problem.pos]))
+            # At most: a mark for the byte order may not have been there.
+            offset = min(len(self._to_bytes(text[: problem.pos])), memoryview(data).nbytes)
             raise self._decode_error(f"not JSON: {problem.msg}", offset) from None
         except ValueError as problem:
             raise self._decode_error(f"not JSON: {problem}") from None

@@ -11,14 +11,38 @@ the file's records and nothing of the frames inside: where a record ends, the ne
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["Direction", "Record", "is_recording", "read_recording"]
+from hotrod_codec.errors import HotRodError
+
+__all__ = [
+    "Direction",
+    "Record",
+    "RecordingError",
+    "is_recording",
+    "iter_recording",
+    "read_recording",
+]
 
 _MAGIC: Final = b"HRS1"
 _HEAD: Final = struct.Struct(">BQI")
+
+
+class RecordingError(HotRodError, ValueError):
+    """The bytes are no recording, or end inside a record.
+
+    Attributes:
+        offset: The byte of the file at which what is wrong begins.
+    """
+
+    offset: int
+
+    def __init__(self, problem: str, offset: int) -> None:
+        super().__init__(problem)
+        self.offset = offset
 
 
 class Direction(IntEnum):
@@ -52,23 +76,26 @@ def read_recording(data: bytes) -> list[Record]:
     """The records of a recording, in order.
 
     Raises:
-        ValueError: The bytes are no recording, or end inside a record; tells where.
+        RecordingError: The bytes are no recording, or end inside a record.
     """
+    return list(iter_recording(data))
+
+
+def iter_recording(data: bytes) -> Iterator[Record]:
+    """The same, one by one: those before a broken one are given."""
     if not is_recording(data):
-        raise ValueError(f"not a recording: it begins with {data[:4]!r}, not {_MAGIC!r}")
-    records = []
+        raise RecordingError(f"not a recording: it begins with {data[:4]!r}, not {_MAGIC!r}", 0)
     at = len(_MAGIC)
     while at < len(data):
         if len(data) - at < _HEAD.size:
-            raise ValueError(f"the recording ends inside the record at byte {at}")
+            raise RecordingError(f"the recording ends inside the record at byte {at}", at)
         direction, microseconds, size = _HEAD.unpack_from(data, at)
         if direction not in (Direction.TO_SERVER, Direction.TO_CLIENT):
-            raise ValueError(f"record at byte {at}: direction {direction}, expected 0 or 1")
+            problem = f"record at byte {at}: direction {direction}, expected 0 or 1"
+            raise RecordingError(problem, at)
         start = at + _HEAD.size
         if len(data) - start < size:
-            raise ValueError(
-                f"record at byte {at}: wants {size} bytes, {len(data) - start} are left"
-            )
-        records.append(Record(Direction(direction), microseconds, data[start : start + size]))
+            problem = f"record at byte {at}: wants {size} bytes, {len(data) - start} are left"
+            raise RecordingError(problem, at)
+        yield Record(Direction(direction), microseconds, data[start : start + size])
         at = start + size
-    return records

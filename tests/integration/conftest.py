@@ -5,51 +5,105 @@ A test that wants `target` runs once for each server and version. Marks narrow t
     operation(Op.PUT, ...)            which operations the test is about, for the table; versions
                                       that lack one of them are left out
     each_operation(Op.PUT, ...)       run it once for each of these as `op`, if the version has it
-    versions(since=, until=, legacy=) only these; legacy: only (True) or not (False) the 9.4 line
+    versions(since=, until=)          only these
+    versions(legacy=)                 only (True) or not (False) the 9.4 line
+    versions(newest=True)             of those, only each server's newest, unless run with --full
 
-One server of each version is started per run, when first wanted; clusters one at a time.
+Tests are sorted so that one server, or one cluster, runs at a time.
 """
 
 from __future__ import annotations
 
+import secrets
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from hotrod_codec import Op, Version
-from integration.infinispan import LEGACY, MODERN, Infinispan
+from hotrod_codec import Op, ServerAddress, Version
+from integration.clusters import NODES, settle
+from integration.infinispan import HOST, LEGACY, MODERN, OLDER, Infinispan
 from integration.outcomes import Outcomes
 from integration.peers import VERSIONS, Peer, Target
 
+RUN = secrets.token_hex(3)
 OUTCOMES = pytest.StashKey[Outcomes]()
+TESTED = pytest.StashKey[set[tuple[Op, Target]]]()
 
-# Operations that came after 1.0. Written out: the tests are to find out if the codec is wrong.
+# Which versions have what, beside all versions. Written out: the tests are to find out if the codec
+# is wrong.
 SINCE = {
-    Op.GET_WITH_METADATA: Version.V1_2,
-    Op.BULK_GET_KEYS: Version.V1_2,
-    Op.SIZE: Version.V2_0,
-    Op.PUT_ALL: Version.V2_1,
-    Op.GET_ALL: Version.V2_1,
+    Version.V1_2: "GET_WITH_METADATA BULK_GET_KEYS",
+    Version.V1_3: "QUERY",
+    Version.V2_0: """
+        AUTH_MECH_LIST AUTH ADD_CLIENT_LISTENER REMOVE_CLIENT_LISTENER SIZE
+        CACHE_ENTRY_CREATED CACHE_ENTRY_MODIFIED CACHE_ENTRY_REMOVED
+    """,
+    Version.V2_1: "EXEC PUT_ALL GET_ALL CACHE_ENTRY_EXPIRED",
+    Version.V2_3: "ITERATION_START ITERATION_NEXT ITERATION_END",
+    Version.V2_6: "GET_STREAM PUT_STREAM",
+    Version.V2_7: """
+        PREPARE_TX COMMIT_TX ROLLBACK_TX
+        COUNTER_CREATE COUNTER_GET_CONFIGURATION COUNTER_IS_DEFINED COUNTER_ADD_AND_GET
+        COUNTER_RESET COUNTER_GET COUNTER_CAS COUNTER_ADD_LISTENER COUNTER_REMOVE_LISTENER
+        COUNTER_REMOVE COUNTER_GET_NAMES COUNTER
+        GET_MULTIMAP GET_MULTIMAP_WITH_METADATA PUT_MULTIMAP REMOVE_KEY_MULTIMAP
+        REMOVE_ENTRY_MULTIMAP SIZE_MULTIMAP CONTAINS_ENTRY_MULTIMAP CONTAINS_KEY_MULTIMAP
+        CONTAINS_VALUE_MULTIMAP
+    """,
+    Version.V2_9: "FORGET_TX FETCH_TX_RECOVERY PREPARE_TX_2",
+    Version.V3_1: "ADD_BLOOM_FILTER_NEAR_CACHE_LISTENER UPDATE_BLOOM_FILTER COUNTER_GET_AND_SET",
+    Version.V4_1: """
+        START_GET_STREAM NEXT_GET_STREAM END_GET_STREAM
+        START_PUT_STREAM NEXT_PUT_STREAM END_PUT_STREAM
+    """,
 }
+UNTIL = {Version.V4_0: "GET_STREAM PUT_STREAM"}
+FIRST = {Op[name]: version for version, names in SINCE.items() for name in names.split()}
+LAST = {Op[name]: version for version, names in UNTIL.items() for name in names.split()}
+
+
+def exists(op: Op, version: Version) -> bool:
+    return FIRST.get(op, Version.V1_0) <= version <= LAST.get(op, Version.V4_1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("integration")
     group.addoption(
         "--servers",
-        default=f"{MODERN},{LEGACY}",
         help=f"versions of Infinispan to test against (default: {MODERN},{LEGACY})",
+    )
+    group.addoption(
+        "--full",
+        action="store_true",
+        help=f"{OLDER} as well, and in every version what else runs in the newest one only",
+    )
+    group.addoption(
+        "--address",
+        action="append",
+        default=[],
+        metavar="SERVER=PORT",
+        help="use the single server that runs on this port, do not start one",
     )
     group.addoption("--outcomes", type=Path, help="write a Markdown table of outcomes to this file")
 
 
+def servers_of(config: pytest.Config) -> list[str]:
+    given = config.getoption("--servers")
+    if given is not None:
+        return str(given).split(",")
+    return [MODERN, OLDER, LEGACY] if config.getoption("--full") else [MODERN, LEGACY]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = Outcomes()
+    config.stash[TESTED] = set()
     for line in (
         "operation(*ops): what the test is about",
         "each_operation(*ops): run the test for each of these",
-        "versions(since=, until=, legacy=): where it applies",
+        "versions(since=, until=, legacy=, newest=): where it applies",
     ):
         config.addinivalue_line("markers", line)
 
@@ -57,20 +111,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "target" not in metafunc.fixturenames:
         return
-    since, until, legacy = Version.V1_0, Version.V4_1, None
-    for mark in metafunc.definition.iter_markers("operation"):
-        since = max([since, *(SINCE.get(op, since) for op in mark.args)])
-    for mark in metafunc.definition.iter_markers("versions"):
-        since = max(since, mark.kwargs.get("since", since))
-        until = min(until, mark.kwargs.get("until", until))
-        legacy = mark.kwargs.get("legacy", legacy)
-    targets = [
-        target
-        for server in str(metafunc.config.getoption("--servers")).split(",")
-        for version in VERSIONS[server]
-        if since <= version <= until
-        and legacy in (None, (target := Target(server, version)).is_legacy)
-    ]
+    marks = [mark.kwargs for mark in metafunc.definition.iter_markers("versions")]
+    ops = [op for mark in metafunc.definition.iter_markers("operation") for op in mark.args]
+    since = max((mark["since"] for mark in marks if "since" in mark), default=Version.V1_0)
+    until = min((mark["until"] for mark in marks if "until" in mark), default=Version.V4_1)
+    legacy = next((mark["legacy"] for mark in marks if "legacy" in mark), None)
+    newest = any(mark.get("newest", False) for mark in marks)
+    targets = []
+    for server in servers_of(metafunc.config):
+        found = [
+            target
+            for version in VERSIONS[server]
+            if since <= version <= until and all(exists(op, version) for op in ops)
+            if legacy in (None, (target := Target(server, version)).is_legacy)
+        ]
+        targets += found[-1:] if newest and not metafunc.config.getoption("--full") else found
     each = metafunc.definition.get_closest_marker("each_operation")
     if each is None:
         metafunc.parametrize("target", targets, ids=str)
@@ -79,7 +134,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.param(target, op, id=f"{target}-{op.name.lower()}", marks=pytest.mark.operation(op))
         for target in targets
         for op in each.args
-        if SINCE.get(op, since) <= target.version
+        if exists(op, target.version)
     ]
     metafunc.parametrize(("target", "op"), pairs)
 
@@ -90,18 +145,36 @@ def _target_of(item: pytest.Item) -> Target | None:
     return target if isinstance(target, Target) else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.integration)
+            target = _target_of(item)
+            for mark in item.iter_markers("operation"):
+                if target is not None:
+                    config.stash[TESTED].update((op, target) for op in mark.args)
 
-    def by_file_and_server(item: pytest.Item) -> tuple[Path, str]:
+    def by_server(item: pytest.Item) -> tuple[str, list[bool], Path]:
         target = _target_of(item)
-        return item.path, target.server if target is not None else ""
+        fixtures = getattr(item, "fixturenames", ())
+        setup = [name in fixtures for name in ("addresses", "guarded", "encrypted")]
+        return target.server if target is not None else "", setup, item.path
 
-    # So that one cluster is needed after the other, not both in turn.
-    items.sort(key=by_file_and_server)
+    def applies(item: pytest.Item) -> bool:
+        """Whether there is a server for it; and for what looks at all tests, whether all are there."""
+        fixtures = getattr(item, "fixturenames", ())
+        return not (
+            ("target" in fixtures and _target_of(item) is None)
+            or ("tested" in fixtures and not everything)
+        )
+
+    collected = {item.path for item in items}
+    everything = all(file in collected for file in here.glob("test_*.py"))
+    config.hook.pytest_deselected(items=[item for item in items if not applies(item)])
+    items[:] = [item for item in items if applies(item)]
+    # One server or cluster runs at a time: all tests that want it come together.
+    items.sort(key=by_server)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -123,33 +196,44 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class Servers:
-    """The running servers: singles for the whole run, and at most one cluster."""
+    """The running server, or cluster: one at a time, those that were given by address aside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, given: dict[str, tuple[str, int]]) -> None:
         self._folder = folder
-        self._running: dict[tuple[str, int], Infinispan] = {}
+        self._given = given
+        self._running: Infinispan | None = None
+        self._setup: tuple[str, int, bool, bool] | None = None
 
-    def get(self, version: str, nodes: int = 1) -> Infinispan:
-        wanted = (version, nodes)
-        if wanted not in self._running:
-            if nodes > 1:
-                self._stop([key for key in self._running if key[1] > 1])
-            server = Infinispan(version, nodes=nodes, folder=self._folder / f"{version}-{nodes}")
+    def address(self, version: str) -> tuple[str, int]:
+        """Where the single server is that everybody may use."""
+        return self._given[version] if version in self._given else self.get(version).addresses[0]
+
+    def get(
+        self, version: str, *, nodes: int = 1, auth: bool = False, tls: bool = False
+    ) -> Infinispan:
+        setup = (version, nodes, auth, tls)
+        if self._running is None or self._setup != setup:
+            self.stop()
+            name = "-".join(str(part) for part in setup)
+            folder = Path(tempfile.mkdtemp(prefix=name, dir=self._folder))
+            server = Infinispan(version, nodes=nodes, auth=auth, tls=tls, folder=folder)
             server.start()
-            self._running[wanted] = server
-        return self._running[wanted]
+            self._running, self._setup = server, setup
+        return self._running
 
     def stop(self) -> None:
-        self._stop(list(self._running))
-
-    def _stop(self, keys: list[tuple[str, int]]) -> None:
-        for key in keys:
-            self._running.pop(key).stop()
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    servers = Servers(tmp_path_factory.mktemp("servers"))
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Servers]:
+    given = [text.rpartition("=") for text in pytestconfig.getoption("--address")]
+    addresses = {version: (HOST, int(port)) for version, _, port in given}
+    servers = Servers(tmp_path_factory.mktemp("servers"), addresses)
     try:
         yield servers
     finally:
@@ -164,7 +248,7 @@ def outcomes(pytestconfig: pytest.Config) -> Outcomes:
 @pytest.fixture
 def peer(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]:
     """A connection to a single server, which has to be in step after the test."""
-    with Peer(servers.get(target.server).addresses[0], target, outcomes.sightings) as peer:
+    with Peer(servers.address(target.server), target, outcomes.sightings) as peer:
         yield peer
         peer.check_in_step()
 
@@ -172,7 +256,7 @@ def peer(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]
 @pytest.fixture
 def lost_peer(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]:
     """A connection to a single server, which may be out of step after the test."""
-    with Peer(servers.get(target.server).addresses[0], target, outcomes.sightings) as peer:
+    with Peer(servers.address(target.server), target, outcomes.sightings) as peer:
         yield peer
 
 
@@ -180,11 +264,43 @@ def lost_peer(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[
 def observer(target: Target, servers: Servers) -> Iterator[Peer]:
     """A second connection, in a version that can tell everything of an entry: not under test."""
     witness = Target(target.server, Version.V2_0)
-    with Peer(servers.get(target.server).addresses[0], witness, Outcomes().sightings) as peer:
+    with Peer(servers.address(target.server), witness, Outcomes().sightings) as peer:
         yield peer
+
+
+@pytest.fixture(scope="session")
+def tested(pytestconfig: pytest.Config) -> set[tuple[Op, Target]]:
+    """Which operations the collected tests are about, by server and version."""
+    return pytestconfig.stash[TESTED]
+
+
+@pytest.fixture(scope="session")
+def settled() -> set[str]:
+    """The clusters that have come to rest."""
+    return set()
+
+
+@pytest.fixture
+def addresses(target: Target, servers: Servers, settled: set[str]) -> list[ServerAddress]:
+    """Where the cluster's nodes are."""
+    addresses = [ServerAddress(*a) for a in servers.get(target.server, nodes=NODES).addresses]
+    if target.server not in settled:
+        witness = Target(target.server, Version.V2_9)
+        with ExitStack() as stack:
+            settle([stack.enter_context(Peer(a, witness, Outcomes().sightings)) for a in addresses])
+        settled.add(target.server)
+    return addresses
+
+
+@pytest.fixture
+def node(addresses: list[ServerAddress], target: Target, outcomes: Outcomes) -> Iterator[Peer]:
+    """A connection to the first node."""
+    with Peer(addresses[0], target, outcomes.sightings) as peer:
+        yield peer
+        peer.check_in_step()
 
 
 @pytest.fixture
 def key(request: pytest.FixtureRequest) -> bytes:
-    """A key that no other test uses."""
-    return str(request.node.name).encode()
+    """A key that no other test uses, in no other run."""
+    return f"{request.node.name} {RUN}".encode()

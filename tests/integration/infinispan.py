@@ -47,6 +47,7 @@ LEGACY = "9.4.19.Final"
 HOST = "127.0.0.1"
 USER, PASSWORD = "tester", "secret"
 STORE_PASSWORD = "changeit"
+_STORE = ("-storetype", "PKCS12", "-storepass", STORE_PASSWORD)
 SASL_MECHANISMS = (
     "SCRAM-SHA-512 SCRAM-SHA-384 SCRAM-SHA-256 SCRAM-SHA-1 "
     "DIGEST-SHA-512 DIGEST-SHA-384 DIGEST-SHA-256 DIGEST-SHA DIGEST-MD5 PLAIN"
@@ -149,7 +150,8 @@ def _in_one_step(target: Path) -> Iterator[Path]:
 
 def fetch(version: str) -> Path:
     """Return the folder with the server's jars; Maven fills it the first time (up to 100 MB)."""
-    jars = home() / "jars" / version
+    wanted = hashlib.sha256((_FILES / "pom.xml").read_bytes()).hexdigest()[:8]
+    jars = home() / "jars" / f"{version}-{wanted}"
     if jars.is_dir():
         return jars
     _check_java()
@@ -173,7 +175,8 @@ def fetch(version: str) -> Path:
 
 def _compile(version: str, jars: Path) -> Path:
     """Return the folder with our own Java classes, compiled unless that was done before."""
-    sources = [_FILES / "Node.java"] + ([_FILES / "Legacy.java"] if is_legacy(version) else [])
+    names = ["Node.java", "Pem.java"] + (["Legacy.java"] if is_legacy(version) else [])
+    sources = [_FILES / name for name in names]
     digest = hashlib.sha256(version.encode())
     for source in sources:
         digest.update(source.read_bytes())
@@ -223,6 +226,13 @@ def _cache_elements(cluster: bool) -> str:
 
     octets = "application/octet-stream"
     mortal = '<expiration lifespan="1800000" max-idle="900000"/>'
+
+    def transactional(mode: str, locking: str) -> str:
+        return (
+            '<locking isolation="REPEATABLE_READ"/>'
+            f'<transaction mode="{mode}" locking="{locking}"/>'
+        )
+
     elements = [
         cache("octets", octets),
         cache("many", octets),
@@ -230,6 +240,10 @@ def _cache_elements(cluster: bool) -> str:
         cache("json", "application/json"),
         cache("objects", "application/x-java-object"),
         cache("mortal", octets, inside=mortal),
+        cache("multimap", octets),
+        cache("proto", "application/x-protostream"),
+        cache("tx", octets, inside=transactional("NON_XA", "PESSIMISTIC")),
+        cache("xa", octets, inside=transactional("FULL_XA", "OPTIMISTIC")),
     ]
     if cluster:
         elements += [
@@ -240,27 +254,42 @@ def _cache_elements(cluster: bool) -> str:
     return "\n    ".join(elements)
 
 
-def _make_key(folder: Path) -> Path:
-    """Make the server's key (server.pfx) and return its certificate as PEM, for clients."""
-    store, certificate = folder / "server.pfx", folder / "server.pem"
-    common = ["-alias", "server", "-keystore", str(store), "-storepass", STORE_PASSWORD]
+def _make_key(folder: Path, name: str, owner: str) -> Path:
+    """Make a key (name.pfx) of `owner` and return its certificate as PEM."""
+    certificate = folder / f"{name}.pem"
+    common = ["-alias", name, "-keystore", str(folder / f"{name}.pfx"), *_STORE]
     _run(
         "keytool",
         "-genkeypair",
         *common,
-        "-storetype",
-        "PKCS12",
         "-keyalg",
         "RSA",
+        "-keysize",
+        "2048",
         "-validity",
         "3650",
         "-dname",
-        "CN=localhost",
+        f"CN={owner}",
         "-ext",
         f"SAN=dns:localhost,ip:{HOST}",
     )
     _run("keytool", "-exportcert", "-rfc", *common, "-file", str(certificate))
     return certificate
+
+
+def _make_keys(folder: Path, classes: Path) -> tuple[Path, Path]:
+    """Make the keys of the server and of a client whom the server knows.
+
+    Returns the server's certificate, for clients to trust, and the client's key with certificate.
+    """
+    trusted = _make_key(folder, "server", "localhost")
+    known = _make_key(folder, "client", USER)
+    trust = ["-keystore", str(folder / "trust.pfx"), *_STORE]
+    _run("keytool", "-importcert", "-noprompt", "-alias", "client", "-file", str(known), *trust)
+    secret = folder / "client-key.pem"
+    store = str(folder / "client.pfx")
+    secret.write_text(_run("java", "-cp", str(classes), "Pem", store, STORE_PASSWORD, "client"))
+    return trusted, secret
 
 
 # ------------------------------------------------------------------ ping
@@ -278,13 +307,13 @@ def _read_varint(stream: IO[bytes]) -> int:
         shift += 7
 
 
-def ping(address: tuple[str, int], certificate: Path | None = None) -> tuple[int, int]:
+def ping(address: tuple[str, int], context: ssl.SSLContext | None = None) -> tuple[int, int]:
     """Send one PING; return topology id and number of servers (0, 0 of a server on its own)."""
-    with socket.create_connection(address, timeout=3) as plain:
-        connection = plain
-        if certificate is not None:
-            context = ssl.create_default_context(cafile=str(certificate))
-            connection = context.wrap_socket(plain, server_hostname="localhost")
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection(address, timeout=3))
+        if context is not None:
+            secured = context.wrap_socket(connection, server_hostname="localhost")
+            connection = stack.enter_context(secured)
         # Version 2.0, the default cache, no flags, intelligence 3, topology 0.
         connection.sendall(bytes.fromhex("a0 01 14 17 00 00 03 00"))
         with connection.makefile("rb") as stream:
@@ -349,8 +378,8 @@ class Infinispan:
     """One server, or a cluster of `nodes` servers, on free ports of 127.0.0.1.
 
     Args:
-        auth: Clients have to log in as USER with PASSWORD.
-        tls: The endpoint speaks TLS only; clients trust `certificate`.
+        auth: Clients have to log in as USER with PASSWORD; with `tls` by their certificate.
+        tls: The endpoint speaks TLS only, and wants a client's certificate: see `context`.
         folder: Where configuration and logs go; a temporary folder when None.
         port: Node i listens on port + i; free ports when None.
         wait: Seconds within which all nodes have to be ready.
@@ -375,6 +404,7 @@ class Infinispan:
         self.size = nodes
         self.nodes: list[Node] = []
         self.certificate: Path | None = None
+        self.client_key: Path | None = None
         self._auth = auth
         self._tls = tls
         self._folder = folder
@@ -382,6 +412,15 @@ class Infinispan:
         self._port = port
         self._wait = wait
         self._detached = detached
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What a client needs for TLS: whom to trust, and a certificate that the server knows."""
+        if self.certificate is None or self.client_key is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        context.load_cert_chain(self.client_key)
+        return context
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -408,9 +447,10 @@ class Infinispan:
             self._temporary = tempfile.TemporaryDirectory(prefix="infinispan-")
             folder = Path(self._temporary.name)
         folder.mkdir(parents=True, exist_ok=True)
-        class_path = f"{_compile(self.version, jars)}{os.pathsep}{jars}{os.sep}*"
+        classes = _compile(self.version, jars)
+        class_path = f"{classes}{os.pathsep}{jars}{os.sep}*"
         if self._tls:
-            self.certificate = _make_key(folder)
+            self.certificate, self.client_key = _make_keys(folder, classes)
         first = self._port or _free_ports(self.size)
         if not _are_free(first, self.size):
             raise LaunchError(f"port {first} of {HOST} is taken, or one of the next")
@@ -498,12 +538,16 @@ class Infinispan:
             transport = f'<transport stack="loopback" node-name="node{index}"/>'
         identity = users = authentication = ""
         if self._tls:
-            shutil.copy(folder.parent / "server.pfx", folder / "conf")
+            for name in ("server.pfx", "trust.pfx"):
+                shutil.copy(folder.parent / name, folder / "conf")
             identity = (
                 '<server-identities><ssl><keystore path="server.pfx" alias="server" '
-                f'password="{STORE_PASSWORD}"/></ssl></server-identities>'
+                f'password="{STORE_PASSWORD}"/><truststore path="trust.pfx" '
+                f'password="{STORE_PASSWORD}"/></ssl></server-identities><truststore-realm/>'
             )
         if self._auth:
+            # Who shows a certificate is known by that; the realm then finds no passwords.
+            mechanisms = "EXTERNAL" if self._tls else SASL_MECHANISMS
             (folder / "conf" / "users.properties").write_text(f"{USER}={PASSWORD}\n")
             (folder / "conf" / "groups.properties").write_text(f"{USER}=admin\n")
             users = (
@@ -513,10 +557,13 @@ class Infinispan:
             )
             authentication = (
                 f'<authentication><sasl server-name="hotrod-codec" qop="auth" '
-                f'mechanisms="{SASL_MECHANISMS}"/></authentication>'
+                f'mechanisms="{mechanisms}"/></authentication>'
             )
-        realm = ""
+        realm = security_realm = ""
         if identity or users:
+            security_realm = 'security-realm="default"'
+            if identity:
+                security_realm += ' require-ssl-client-auth="true"'
             realm = (
                 '<security><security-realms><security-realm name="default">'
                 f"{identity}{users}</security-realm></security-realms></security>"
@@ -529,7 +576,7 @@ class Infinispan:
             caches=_cache_elements(bool(cluster)),
             port=port,
             realm=realm,
-            security_realm='security-realm="default"' if realm else "",
+            security_realm=security_realm,
             authentication=authentication,
         )
         (folder / "conf" / "infinispan.xml").write_text(configuration)
@@ -544,6 +591,7 @@ class Infinispan:
 
     def _problem(self, members: int) -> str | None:
         topologies = set()
+        context = self.context
         for node in self.nodes:
             if not node.alive() or _FAILED.search(node.log()):
                 tail = "\n  ".join(node.log().splitlines()[-40:])
@@ -551,7 +599,7 @@ class Infinispan:
             if not _STARTED.search(node.log()):
                 return f"port {node.port}: still starting"  # it may answer, but not yet well
             try:
-                topologies.add(ping(node.address, self.certificate))
+                topologies.add(ping(node.address, context))
             except OSError as error:
                 return f"port {node.port}: {error}"
         if self.size > 1 and (len(topologies) > 1 or next(iter(topologies))[1] != members):
@@ -595,7 +643,8 @@ def _start(options: argparse.Namespace) -> int:
     for node in servers.nodes:
         print(f"{HOST}:{node.port}  pid {node.pid}  log {node.folder / 'server.log'}")
     if servers.certificate is not None:
-        print(f"certificate {servers.certificate}")
+        print(f"server's certificate {servers.certificate}")
+        print(f"client's key {servers.client_key}")
     print(f"Infinispan {options.version} ready after {time.monotonic() - began:.1f} s")
     return 0
 
@@ -640,7 +689,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--nodes", type=int, default=1, choices=range(1, 6))
     start.add_argument("--port", type=int, help="of the first node (default: a free one)")
     start.add_argument("--auth", action="store_true", help=f"log in as {USER}, {PASSWORD}")
-    start.add_argument("--tls", action="store_true", help="with a certificate made for the run")
+    start.add_argument("--tls", action="store_true", help="TLS; clients show a certificate")
     command("stop", _stop, "stop")
     command("status", _status, "say whether it runs")
     command("fetch", _fetch, "only fetch the jars")

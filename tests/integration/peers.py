@@ -1,19 +1,24 @@
 """A blocking socket that speaks Hot Rod with the codec alone, and what it has seen.
 
-Every message that passes here is held to the same rule: a request decodes to what encodes to the
-same bytes, and so does whatever the server sent.
+Every message that passes here is held to the same rules: a request decodes to what encodes to the
+same bytes, and so does whatever the server sent; and at the end of a test, a Reader that gets the
+whole conversation in pieces finds the same messages in it.
 """
 
 from __future__ import annotations
 
+import random
 import socket
-from collections import Counter
+import ssl
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 from hotrod_codec import (
+    Event,
     Op,
+    Reader,
     Request,
     Response,
     Version,
@@ -24,7 +29,10 @@ from hotrod_codec import (
 from integration.infinispan import LEGACY, MODERN, OLDER, is_legacy
 
 # Nothing here takes a server longer; a codec that waits for bytes that never come fails by it.
-SECONDS = 10.0
+SECONDS = 20.0
+
+# Longer conversations are not read a second time.
+REPLAYED_BYTES = 100_000
 
 VERSIONS: dict[str, tuple[Version, ...]] = {
     MODERN: tuple(v for v in Version if v >= Version.V2_0),
@@ -52,6 +60,10 @@ class Target:
         return is_legacy(self.server)
 
     @property
+    def is_modern(self) -> bool:
+        return self.server == MODERN
+
+    @property
     def short_previous(self) -> bool:
         """Whether 1.x answers come as only the 9.4 line writes them."""
         return self.is_legacy and self.version < Version.V2_0
@@ -65,7 +77,7 @@ class Sightings:
 
 
 class Peer:
-    """One connection to one server, in one version: one request, one answer.
+    """One connection to one server, in one version: one request, one answer, and events.
 
     Arguments of `call` are those of encode_request; `cache` is "octets" unless given.
     """
@@ -77,14 +89,22 @@ class Peer:
         sightings: Sightings,
         *,
         cache: str = "octets",
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.target = target
         self.version = target.version
         self.cache = cache
         self.socket = socket.create_connection(address, timeout=SECONDS)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self._sightings = sightings
         self._last_id = 0
         self._received = bytearray()
+        self._events: deque[Response] = deque()
+        self._asked: list[Request] = []
+        self._heard: list[Response] = []
+        self._heard_bytes = 0
+        self._may_replay = True
 
     def __enter__(self) -> Self:
         return self
@@ -110,27 +130,47 @@ class Peer:
         return request
 
     def call(self, op: Op, **arguments: Any) -> Response:
-        """Send one request and return its answer."""
-        request = self.encode(op, **arguments)
+        """Send one request and return its answer; events that come before it are kept."""
+        return self.ask(self.encode(op, **arguments))
+
+    def ask(self, request: Request) -> Response:
+        """Send a request that is encoded already and return its answer."""
         self.socket.sendall(request.encode())
-        answer = self.receive(request)
+        answer = self._answer(request)
         assert answer.message_id == request.message_id
+        self._asked.append(request)
         return answer
 
     def receive(self, request: Request) -> Response:
-        """The next message, read as the answer to `request`."""
-        try:
-            while (answer := self._decoded(request)) is None:
-                self._receive_more()
-        except Exception as error:
-            error.add_note(f"request  {request.encode()[:512].hex(' ')}")
-            error.add_note(f"received {self._received[:512].hex(' ')}")
-            raise
-        frame = bytes(self._received[: answer.size])
-        assert answer.encode() == frame
-        del self._received[: answer.size]
-        self.saw(request.op, answer)
-        return answer
+        """The next message that is no event, read as the answer to `request`, which it may not
+        be."""
+        self._may_replay = False
+        return self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
+        while True:
+            message = self._next_message(request)
+            if not isinstance(message, Event):
+                self.saw(request.op, message)
+                return message
+            self._events.append(message)
+
+    def event(self) -> Response:
+        """The next event: one that came already, or the next message."""
+        if not self._events:
+            message = self._next_message(self.encode(Op.PING))
+            assert isinstance(message, Event)
+            return message
+        return self._events.popleft()
+
+    def unread(self, count: int) -> bytes:
+        """The next `count` bytes, which are no message."""
+        self._may_replay = False
+        while len(self._received) < count:
+            self._receive_more()
+        found = bytes(self._received[:count])
+        del self._received[:count]
+        return found
 
     def saw(self, op: Op, answer: Response) -> None:
         self._sightings.statuses[self.target, op, int(answer.status)] += 1
@@ -138,7 +178,28 @@ class Peer:
     def check_in_step(self) -> None:
         """Nothing is left unread, and the next request is answered: no answer was misread."""
         assert not self._received, f"left over: {self._received[:64].hex(' ')}"
+        assert not self._events, f"{len(self._events)} events that nobody expected"
         assert not self.call(Op.PING).is_error
+        assert not self._events
+        self._check_reader()
+
+    def _next_message(self, request: Request) -> Response:
+        try:
+            while (message := self._decoded(request)) is None:
+                self._receive_more()
+        except Exception as error:
+            error.add_note(f"request  {request.encode()[:512].hex(' ')}")
+            error.add_note(f"received {self._received[:512].hex(' ')}")
+            raise
+        assert message.encode() == self._received[: message.size]
+        del self._received[: message.size]
+        if isinstance(message, Event):
+            assert message.op is not None
+            self.saw(message.op, message)
+        self._heard_bytes += message.size
+        if self._heard_bytes <= REPLAYED_BYTES:
+            self._heard.append(message)
+        return message
 
     def _decoded(self, request: Request) -> Response | None:
         return decode_response(self._received, request, short_previous=self.target.short_previous)
@@ -148,3 +209,22 @@ class Peer:
         if not data:
             raise ConnectionError("the server closed the connection")
         self._received += data
+
+    def _check_reader(self) -> None:
+        """A Reader finds the same messages in what came, whatever the pieces."""
+        if self._heard_bytes > REPLAYED_BYTES or not self._may_replay:
+            return
+        reader = Reader(short_previous=self.target.short_previous)
+        for request in self._asked:
+            reader.expect(request)
+        stream = b"".join(message.encode() for message in self._heard)
+        pieces = random.Random(len(stream))
+        found = []
+        at = 0
+        while at < len(stream):
+            size = pieces.choice([1, 2, 5, 30, 200, 4000])
+            reader.feed(stream[at : at + size])
+            at += size
+            found += list(reader)
+        assert found == self._heard
+        assert (reader.pending_requests, reader.buffered) == (0, 0)

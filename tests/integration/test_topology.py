@@ -7,7 +7,6 @@ owners that a client computes from a key are those that the cluster gave it to.
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,60 +24,10 @@ from hotrod_codec import (
     segment_of,
     segments_of,
 )
-from integration.conftest import Servers
+from integration.clusters import BASIC, HASH, NODES, TOPOLOGY, ask, told
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 from integration.test_server import ARGUMENTS
-
-NODES = 3
-BASIC, TOPOLOGY, HASH = Intelligence
-
-SETTLED: set[str] = set()
-
-
-def ask(
-    peer: Peer,
-    intelligence: Intelligence = HASH,
-    *,
-    cache: str = "octets",
-    topology_id: int = 0,
-) -> Topology | None:
-    answer = peer.call(Op.PING, cache=cache, intelligence=intelligence, topology_id=topology_id)
-    topology = answer.topology
-    assert topology is None or isinstance(topology, Topology)
-    return topology
-
-
-def told(peer: Peer, intelligence: Intelligence = HASH, cache: str = "octets") -> Topology:
-    topology = ask(peer, intelligence, cache=cache)
-    assert topology is not None
-    return topology
-
-
-def settle(members: list[Peer]) -> None:
-    """Wait until no cache moves its entries about any more: all nodes say the same, twice."""
-    deadline = time.monotonic() + 30
-    before: list[Topology] = []
-    while time.monotonic() < deadline:
-        caches = ("octets", "segments20", "replicated")
-        now = [told(peer, cache=cache) for cache in caches for peer in members]
-        if now == before and len({topology.id for topology in now}) <= len(caches):
-            return
-        before = now
-        time.sleep(0.5)
-    raise TimeoutError("the cluster did not settle")
-
-
-@pytest.fixture
-def addresses(target: Target, servers: Servers) -> list[ServerAddress]:
-    """Where the cluster's nodes are."""
-    addresses = [ServerAddress(*a) for a in servers.get(target.server, NODES).addresses]
-    if target.server not in SETTLED:
-        witness = Target(target.server, Version.V2_9)
-        with ExitStack() as stack:
-            settle([stack.enter_context(Peer(a, witness, Outcomes().sightings)) for a in addresses])
-        SETTLED.add(target.server)
-    return addresses
 
 
 @pytest.fixture
@@ -91,14 +40,6 @@ def members(
         yield peers
         for peer in peers:
             peer.check_in_step()
-
-
-@pytest.fixture
-def node(addresses: list[ServerAddress], target: Target, outcomes: Outcomes) -> Iterator[Peer]:
-    """A connection to the first node."""
-    with Peer(addresses[0], target, outcomes.sightings) as peer:
-        yield peer
-        peer.check_in_step()
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_no_entries_and_no_keys(peer: Peer) -> None:
 def many(servers: Servers, target: Target) -> dict[bytes, bytes]:
     entries = {b"key %d" % i: b"value %d" % i for i in range(MANY)}
     writer = Target(target.server, Version.V2_9)
-    address = servers.get(target.server).addresses[0]
+    address = servers.address(target.server)
     with Peer(address, writer, Outcomes().sightings, cache="many") as peer:
         if peer.call(Op.SIZE)["size"] != MANY:
             peer.call(Op.PUT_ALL, entries=list(entries.items()))

@@ -26,6 +26,7 @@ cimport cython
 from hotrod_codec._ext.core cimport *
 
 import math
+import sys
 from collections.abc import Mapping
 
 from hotrod_codec.errors import DecodeError, EncodeError, LimitError, server_error
@@ -62,7 +63,7 @@ cdef int index_of(const hr_row *row) noexcept:
 def _names_of_fields():
     names = [()]
     for i in range(1, HR_NUM_FIELDS):
-        names.append(tuple(hr_fields[i].name.decode().split(", ")))
+        names.append(tuple(map(sys.intern, hr_fields[i].name.decode().split(", "))))
     return tuple(names)
 
 
@@ -101,7 +102,6 @@ cdef dict UNITS = {int(u): u for u in TimeUnit}
 cdef dict PLAIN_MEDIA_TYPES = {number: MediaType(name) for number, name in MEDIA_TYPES.items()}
 cdef dict MEDIA_TYPES_BY_NAME = {name: number for number, name in MEDIA_TYPES.items()}
 cdef object INFINITE = math.inf
-cdef object NO_LIMITS = Limits()
 
 
 # ---- arguments: from Python to structs --------------------------------------------------------
@@ -631,9 +631,12 @@ cdef int take_field(const hr_field *f, tuple names, dict fields, hr_body *body, 
     cdef hr_kind kind = <hr_kind>f.kind
     cdef str name = <str>names[0]
     cdef PyObject *found
+    cdef int used = 0
     if len(names) > 1:
         take_compound(kind, f, names, fields, member, version, b)
-        return sum([1 for name in names if name in fields])
+        for each in names:
+            used += each in fields
+        return used
     found = PyDict_GetItemWithError(fields, name)
     if found is NULL:
         if not f.optional:
@@ -1151,6 +1154,7 @@ cdef object topology_of(const hr_topology *t):
 
 # ---- messages -----------------------------------------------------------------------------------
 
+@cython.no_gc
 cdef class Message:
     """A decoded frame. Its fields are attributes and items: `message.key`, `message["key"]`.
 
@@ -1281,6 +1285,43 @@ cdef class Message:
             if self.names[i] == name:
                 return i
         return -1
+
+    cdef object field(self, str name):
+        """A field that has a property, below: by far the quickest way to it."""
+        cdef Py_ssize_t slot = self.slot_of(name)
+        if slot < 0:
+            raise AttributeError(name)
+        return self.value_at(slot)
+
+    @property
+    def key(self):
+        """The field of that name."""
+        return self.field("key")
+
+    @property
+    def value(self):
+        """The field of that name."""
+        return self.field("value")
+
+    @property
+    def entries(self):
+        """The field of that name."""
+        return self.field("entries")
+
+    @property
+    def previous(self):
+        """The field of that name."""
+        return self.field("previous")
+
+    @property
+    def metadata(self):
+        """The field of that name."""
+        return self.field("metadata")
+
+    @property
+    def error(self):
+        """The field of that name."""
+        return self.field("error")
 
     def __getattr__(self, str name):
         slot = self.slot_of(name)
@@ -1626,8 +1667,9 @@ cdef int context_of(object request, hr_context *c, bint short_previous) except -
 
 cdef int limits_of(object limits, hr_limits *out) except -1:
     if limits is None:
-        limits = NO_LIMITS
-    elif not isinstance(limits, Limits):
+        out[0] = DEFAULT_LIMITS
+        return 0
+    if not isinstance(limits, Limits):
         raise TypeError(f"limits: expected Limits, got {type(limits).__name__}")
     out.bytes = limits.bytes
     out.text = limits.text
@@ -1636,6 +1678,10 @@ cdef int limits_of(object limits, hr_limits *out) except -1:
     out.servers = limits.servers
     out.segments = limits.segments
     return 0
+
+
+cdef hr_limits DEFAULT_LIMITS
+limits_of(Limits(), &DEFAULT_LIMITS)
 
 
 cdef str code_name(uint64_t code):
@@ -1648,10 +1694,16 @@ cdef str code_name(uint64_t code):
     return f"{code:#04x} ({row.name.decode()} {'event' if row.is_event else 'response'})"
 
 
+cdef str stopped_in(const hr_stop *stop):
+    """The field that a decoder stopped in, with its index where it is an item of a list."""
+    name = "frame" if stop.field is NULL else stop.field.decode()
+    return name if stop.item < 0 else f"{name} of item {stop.item}"
+
+
 cdef object error_of(const hr_stop *stop, str op, uint64_t base):
     """The exception for what stopped a decoder."""
     name = "frame" if stop.field is NULL else stop.field.decode()
-    field = name if stop.item < 0 else f"{name} of item {stop.item}"
+    field = stopped_in(stop)
     wanted, found = stop.wanted, stop.found
     kind = DecodeError
     if stop.result == HR_BAD_MAGIC:
@@ -1855,9 +1907,11 @@ def trace_request(data, /, offset=0, *, limits=None):
     """Take a request apart as far as it can be read.
 
     Returns:
-        A tuple of three: the spans that were read, as (name, start, end, kind, item) with offsets
-        into `data` and item -1 outside of lists; the Request or None; the DecodeError or None.
-        Both None: the frame goes on.
+        A tuple of four: the spans that were read, as (name, start, end, kind, item) with offsets
+        into `data` and item -1 outside of lists; the Request or None; the DecodeError or None;
+        and when the frame goes on behind the end of `data`, what is missing, else None, as
+        (field, offset, count): what was being read, where it begins, and how many more bytes the
+        frame has at the least.
     """
     cdef Py_buffer view
     cdef const uint8_t *start = NULL
@@ -1905,13 +1959,16 @@ def trace_response(data, /, request, offset=0, *, limits=None, short_previous=Fa
 
 cdef tuple traced(list spans, size_t base, const hr_stop *stop, str op, Message message,
                   const uint8_t *start):
-    error = None
+    cdef object error = None
+    cdef object missing = None
     if message is not None:
         message.keep_raw(start)
-    elif stop.result != HR_NEED_MORE:
+    elif stop.result == HR_NEED_MORE:
+        missing = (stopped_in(stop), base + stop.at, stop.need)
+    else:
         error = error_of(stop, op, base)
     return ([(name, base + first, base + last, kind, item)
-             for name, first, last, kind, item in spans], message, error)
+             for name, first, last, kind, item in spans], message, error, missing)
 
 
 # ---- reading a stream ---------------------------------------------------------------------------
@@ -1982,7 +2039,6 @@ cdef class Reader:
     cdef list items
     cdef int slot               # where its list belongs
     cdef hr_cursor cursor
-    cdef str partial_name
 
     def __init__(self, role="client", *, limits=None, short_previous=False):
         if role not in ("client", "server"):
@@ -2139,7 +2195,7 @@ cdef class Reader:
             return self.wait(&d.stop)
         if d.stop.result != HR_OK:
             return self.fail(error_of(&d.stop, request_name(&q), self.taken))
-        return self.begin(request_of(&q, d.used), &d, request_name(&q))
+        return self.begin(request_of(&q, d.used), &d)
 
     cdef object take_response(self):
         cdef hr_decoding d
@@ -2177,9 +2233,9 @@ cdef class Reader:
             return self.fail(error_of(&d.stop, response_name(&c), self.taken))
         if request is not None:
             del self.pending[message_id]
-        return self.begin(response_of(&a, d.used), &d, response_name(&c))
+        return self.begin(response_of(&a, d.used), &d)
 
-    cdef object begin(self, Message message, hr_decoding *d, str name):
+    cdef object begin(self, Message message, hr_decoding *d):
         """The frame is here up to its list, if it has one."""
         cdef const uint8_t *frame = self.block.data + self.start
         cdef object whole
@@ -2194,7 +2250,6 @@ cdef class Reader:
         Py_XDECREF(message.values[self.slot])
         message.values[self.slot] = NULL
         self.partial = message
-        self.partial_name = name
         self.items = []
         self.cursor = d.list
         whole = self.resume()
@@ -2228,7 +2283,7 @@ cdef class Reader:
                 self.wanted = self.end - self.start + 1
                 return None
             if stop.result != HR_OK:
-                return self.fail(error_of(&stop, self.partial_name, self.taken - used))
+                return self.fail(error_of(&stop, message.kind(), self.taken - used))
         value = self.items
         if self.cursor.loose:
             loose = True

@@ -733,7 +733,14 @@ def _read_container(reader: Reader, types: MessageTypes | None, depth: int) -> A
         raise reader.error(
             f"claims {size} elements, {reader.left} bytes left", "container size", start
         )
-    elements = [_read_element(reader, types, depth - 1) for _ in range(size)]
+    wants = _element_type(key)
+    elements = []
+    for index in range(size):
+        place = reader.pos
+        element = _read_element(reader, types, depth - 1)
+        if wants is not None and element is not None and _NAMES.get(type(element)) != wants:
+            raise reader.error(f"no {wants}", f"element {index}", place)
+        elements.append(element)
     if reader.left:
         raise reader.error(f"{reader.left} bytes after the last element", "container", reader.pos)
     if isinstance(key, str) and key.removeprefix(PACKAGE) in _CONTAINERS:

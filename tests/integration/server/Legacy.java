@@ -6,9 +6,14 @@ import org.infinispan.configuration.cache.CacheMode;
 import org.infinispan.configuration.cache.ConfigurationBuilder;
 import org.infinispan.configuration.global.GlobalConfigurationBuilder;
 import org.infinispan.manager.DefaultCacheManager;
+import org.infinispan.server.core.admin.embeddedserver.EmbeddedServerAdminOperationHandler;
 import org.infinispan.server.core.security.simple.SimpleServerAuthenticationProvider;
 import org.infinispan.server.hotrod.HotRodServer;
 import org.infinispan.server.hotrod.configuration.HotRodServerConfigurationBuilder;
+import org.infinispan.transaction.LockingMode;
+import org.infinispan.transaction.TransactionMode;
+import org.infinispan.transaction.lookup.EmbeddedTransactionManagerLookup;
+import org.infinispan.util.concurrent.IsolationLevel;
 
 /**
  * One node of the 9.4 line's Hot Rod server: java Legacy PORT NODE_NAME STACK_FILE USER PASSWORD
@@ -29,6 +34,9 @@ public class Legacy {
             global.nonClusteredDefault();
         }
         global.globalJmxStatistics().enable().allowDuplicateDomains(true);
+        // Counters and caches made by tasks are kept there.
+        global.globalState().enable()
+                .persistentLocation(System.getProperty("java.io.tmpdir") + "/state");
         global.defaultCacheName("octets");
 
         Map<String, ConfigurationBuilder> caches = caches(cluster);
@@ -40,6 +48,7 @@ public class Legacy {
 
         HotRodServerConfigurationBuilder server = new HotRodServerConfigurationBuilder();
         server.host("127.0.0.1").port(port).defaultCacheName("octets");
+        server.adminOperationsHandler(new EmbeddedServerAdminOperationHandler());
         if (!args[3].isEmpty()) {
             SimpleServerAuthenticationProvider users = new SimpleServerAuthenticationProvider();
             users.addUser(args[3], "hotrod-codec", args[4].toCharArray());
@@ -63,6 +72,13 @@ public class Legacy {
         ConfigurationBuilder mortal = cache(distributed, octets);
         mortal.expiration().lifespan(1800, TimeUnit.SECONDS).maxIdle(900, TimeUnit.SECONDS);
         all.put("mortal", mortal);
+        // Multimaps want a cache without media types, transactions one with pessimistic locks.
+        ConfigurationBuilder multimap = new ConfigurationBuilder();
+        multimap.clustering().cacheMode(distributed);
+        all.put("multimap", multimap);
+        all.put("proto", cache(distributed, MediaType.APPLICATION_PROTOSTREAM_TYPE));
+        all.put("tx", transactional(cache(distributed, octets), false));
+        all.put("xa", transactional(cache(distributed, octets), true));
         if (cluster) {
             ConfigurationBuilder segments20 = cache(distributed, octets);
             segments20.clustering().hash().numSegments(20);
@@ -71,6 +87,16 @@ public class Legacy {
             all.put("invalidation", cache(CacheMode.INVALIDATION_SYNC, octets));
         }
         return all;
+    }
+
+    private static ConfigurationBuilder transactional(
+            ConfigurationBuilder cache, boolean recoverable) {
+        cache.locking().isolationLevel(IsolationLevel.REPEATABLE_READ);
+        cache.transaction().transactionMode(TransactionMode.TRANSACTIONAL)
+                .lockingMode(LockingMode.PESSIMISTIC).useSynchronization(!recoverable)
+                .transactionManagerLookup(new EmbeddedTransactionManagerLookup());
+        cache.transaction().recovery().enabled(recoverable);
+        return cache;
     }
 
     private static ConfigurationBuilder cache(CacheMode mode, String mediaType) {
