@@ -358,7 +358,7 @@ static void get_content(hr_reader *r, const hr_cursor *c, shape s, hr_item *item
 void hr_get_items(hr_reader *r, hr_cursor *c, size_t most)
 {
     shape s = shapes[c->kind];
-    hr_item item;
+    hr_item item = {.key = {NULL, 0}};
     for (size_t i = 0; i < most && !c->ended; i++) {
         const uint8_t *start = r->pos;
         r->item = (int64_t)c->count;

@@ -104,6 +104,7 @@ class TestRequests:
         assert request is not None
         key_type = request.key_media_type
         assert key_type == MediaType("text/plain", (("charset", "utf-8"),))
+        assert key_type is not None
         assert (key_type.id, str(key_type)) == (13, "text/plain; charset=utf-8")
         assert request.value_media_type == MediaType("application/json")
 
@@ -496,8 +497,14 @@ class TestLimits:
 
 class TestMessages:
     def test_they_only_come_from_decoding(self) -> None:
-        with pytest.raises(TypeError, match="comes from decoding"):
-            hotrod_codec.Request()
+        for kind in (hotrod_codec.Request, hotrod_codec.Response, Event):
+            with pytest.raises(TypeError, match="comes from decoding"):
+                kind()
+            hollow = kind.__new__(kind)
+            with pytest.raises(TypeError, match="comes from decoding"):
+                hollow.encode()
+            with pytest.raises((TypeError, KeyError)):
+                repr(hollow)
 
     def test_equality(self) -> None:
         first, second = decode_request(put()), decode_request(put())

@@ -8,17 +8,20 @@ import itertools
 import json
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import captures
 import vector_data
 from captures import ACK, ETHERNET, LINKS, RAW, RST, SLL, Segment, Talk
-from hotrod_codec import encode_request, encode_response
+from hotrod_codec import encode_request, encode_response, trace_request, trace_response
+from hotrod_codec.cli import main
 from hotrod_codec.explain import Explainer, Frame, Note
-from hotrod_codec.pcap import CaptureError, Reassembler, is_capture, read_packets
+from hotrod_codec.pcap import CaptureError, Chunk, Reassembler, is_capture, read_packets
 from hotrod_codec.recording import Direction, Record
 
 Parts = list[tuple[int, bytes]]
@@ -43,7 +46,7 @@ def streams(data: bytes) -> dict[tuple[int, int], bytes]:
     found: dict[tuple[int, int], bytes] = {}
     events = [e for packet in read_packets(io.BytesIO(data)) for e in reassembler.feed(packet)]
     for event in [*events, *reassembler.finish()]:
-        if hasattr(event, "data"):
+        if isinstance(event, Chunk):
             key = (event.connection.number, event.side)
             found[key] = found.get(key, b"") + event.data
     return found
@@ -158,7 +161,7 @@ def test_a_capture_that_breaks_off(data: bytes) -> None:
         if problem is not None:
             assert 0 <= problem.offset <= end
             assert f"byte {problem.offset}" in str(problem)
-    frames, notes = explain(data[:-100])
+    frames, notes = explain(data[:-90])
     assert len(frames) > 5
     assert notes[-1].is_problem
     assert "capture at byte" in notes[-1].text
@@ -378,7 +381,8 @@ def test_a_lost_segment_is_told_and_reading_goes_on(side: int) -> None:
     at = sum(len(data) for s, data in LONG[: 2 * 20] if s == side)
     way = ("client to server", "server to client")[side]
     assert [note.text for note in notes if note.is_problem] == [
-        f"connection 1, {way}: {len(lost.data)} bytes from byte {at} on are missing from the capture"
+        f"connection 1, {way}: {len(lost.data)} bytes from byte {at} on are missing from "
+        "the capture"
     ]
     assert [frame.problem for frame in frames] == [""] * 119
     numbers = [frame.message_id for frame in frames if frame.direction == side]
@@ -396,7 +400,7 @@ def test_a_frame_in_pieces_of_which_one_is_lost() -> None:
     segments.remove(lost)
     frames, notes = explain(captures.pcap(segments))
     (broken,) = [frame for frame in frames if frame.problem]
-    start = 3 * 45
+    start = 3 * 46
     assert broken.problem == (
         f"incomplete: 1,448 bytes are missing from the capture at byte {start + 1448}; value at "
         f"byte {start + 5} was being read, and the frame goes on for at least 2,559 bytes"
@@ -420,7 +424,7 @@ def test_a_capture_that_cuts_packets() -> None:
     assert [f.message_id for f in frames if f.kind == "request"] == list(range(1, 11))
     answers = [f for f in frames if f.kind == "response"]
     assert [f.message_id for f in answers] == list(range(1, 11))
-    assert all("206 bytes are missing from the capture" in f.problem for f in answers)
+    assert all("207 bytes are missing from the capture" in f.problem for f in answers)
     assert len([note for note in notes if note.is_problem]) == 10
 
 
@@ -544,32 +548,59 @@ def test_many_connections_and_much_disorder_stay_bounded() -> None:
     assert 8_000_000 < most < 9_000_000
 
 
-def test_a_long_list_in_small_pieces_takes_linear_time() -> None:
-    keys = [b"%06d" % i for i in range(30_000)]
-    parts = [
-        (0, encode_request("bulk_get_keys", version="2.0", message_id=1)),
-        (1, encode_response("bulk_get_keys", version="2.0", message_id=1, keys=keys)),
-    ]
-    segments = Talk().whole(parts, size=100)
-    # The client keeps saying something.
-    ping = encode_request("ping", version="2.0", message_id=2)
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many fields each try to read a frame went through."""
+    counts: list[int] = []
+
+    def counted(trace: Callable[..., Any]) -> Callable[..., Any]:
+        def tracing(*arguments: Any, **options: Any) -> Any:
+            traced = trace(*arguments, **options)
+            counts.append(len(traced[0]))
+            return traced
+
+        return tracing
+
+    for trace in (trace_request, trace_response):
+        monkeypatch.setattr(f"hotrod_codec.explain.{trace.__name__}", counted(trace))
+    return counts
+
+
+def test_a_long_list_in_small_pieces_takes_linear_time(looked_at: list[int]) -> None:
+    """Also while the client goes on asking, which makes an eager reader try again and again."""
+    keys = [b"%06d" % i for i in range(20_000)]
     talk = Talk()
-    talk.next = [segments[-1].sequence - 1, 0]
+    segments = talk.open()
+    segments += talk.send(0, encode_request("bulk_get_keys", version="2.0", message_id=1))
+    answer = encode_response("bulk_get_keys", version="2.0", message_id=1, keys=keys)
+    for i, at in enumerate(range(0, len(answer), 100), 2):
+        segments += talk.send(1, answer[at : at + 100])
+        segments += talk.send(0, encode_request("ping", version="2.0", message_id=i))
     frames, notes = explain(captures.pcap(segments))
     assert problems(frames, notes) == []
-    assert frames[1].rows[-2].meaning.startswith("29,997 more items")
-    del ping
+    (told,) = [frame for frame in frames if frame.kind == "response"]
+    assert told.rows[-2].meaning.startswith("19,997 more items")
+    assert sum(looked_at) < 20 * 2 * len(keys)  # mark and key of each
+
+
+@pytest.mark.parametrize("size", [50, 60_000])
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_bytes_made_to_look_like_frames(looked_at: list[int], size: int, is_lost: bool) -> None:
+    # Each begins a GET_ALL request with so many keys that it goes on for ever.
+    bait = (bytes.fromhex("a0 00 15 2f 00 00 01 00 ff ff 7f") + bytes(21)) * 5_000
+    talk = Talk()
+    segments = [*talk.open(), *talk.send(0, PARTS[0][1])] if is_lost else []
+    segments += talk.send(0, b"lost")[1:]
+    segments += talk.send(0, b"\x00" + bait, size=size)
+    explain(captures.pcap(segments, link=RAW))
+    assert sum(looked_at) < 10 * len(bait)
 
 
 # ---- JSON ----------------------------------------------------------------------------------------
 
 
-def test_json_of_captures(capsys: pytest.CaptureFixture[str], tmp_path: object) -> None:
-    from pathlib import Path
-
-    from hotrod_codec.cli import main
-
-    path = Path(str(tmp_path)) / "some.pcap"
+def test_json_of_captures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "some.pcap"
     segments = Talk().whole(LONG)
     path.write_bytes(captures.pcap(segments[:-4]))
     assert main(["explain", "--json", str(path)]) == 0
@@ -600,14 +631,10 @@ def test_json_of_captures(capsys: pytest.CaptureFixture[str], tmp_path: object) 
     assert main(["explain", "--connection", "9", str(path)]) == 1
 
 
-def test_a_broken_capture_in_json(capsys: pytest.CaptureFixture[str], tmp_path: object) -> None:
-    from pathlib import Path
-
-    from hotrod_codec.cli import main
-
+def test_a_broken_capture_in_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     talk = Talk()
     segments = [*talk.open(), *talk.send(0, PARTS[0][1][:-1])]
-    path = Path(str(tmp_path)) / "some.pcap"
+    path = tmp_path / "some.pcap"
     path.write_bytes(captures.pcap(segments))
     assert main(["explain", "--json", str(path)]) == 1
     _, frame = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

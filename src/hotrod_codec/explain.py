@@ -635,7 +635,11 @@ _KEPT: Final = 1 << 16  # bytes that were read and are not yet removed
 _MOST_EARLY: Final = 64  # pieces that come before the request of a response
 _MOST_EARLY_BYTES: Final = 1 << 20
 _SEARCHED: Final = 1 << 16  # bytes of a frame whose start is searched
-_SEARCHES: Final = 2048  # tries within what came at once
+# A search may look at so many bytes, and at so many for each byte that came. Of chance bytes it
+# needs less than one; of bytes that somebody has put together, it must not take for ever.
+_SEARCH_FREE: Final = 1 << 18
+_SEARCH_CREDIT: Final = 4
+_SEARCH_COST: Final = 32  # of a try, at the least
 
 
 class _Half:
@@ -656,6 +660,7 @@ class _Half:
         self.is_found = is_whole  # whether `at` is the start of a frame
         self.is_sure = is_whole  # whether a frame has been read since
         self.lost_at = 0  # where in the stream it was not known any more
+        self.credit = _SEARCH_FREE
         self.is_stopped = False
 
     @property
@@ -666,6 +671,7 @@ class _Half:
         self.starts.append(self.base + len(self.data))
         self.data += data
         self.pieces.append((self.base + len(self.data), time))
+        self.credit += _SEARCH_CREDIT * len(data)
 
     def move(self, count: int) -> None:
         """Read on behind so many bytes."""
@@ -689,6 +695,11 @@ class _Half:
         self.lost_at = self.base + self.at
         self.is_found = self.is_sure = False
         self.move(skipped)
+
+    def pay(self, read: _Read, offset: int) -> None:
+        """Pay for what was looked at in vain, perhaps."""
+        spans = read.trace[0]
+        self.credit -= _SEARCH_COST + (spans[-1][2] - offset if spans else 0)
 
     def is_worth_it(self) -> bool:
         """Whether to try before there is as much as is wanted; so that all tries together take
@@ -721,7 +732,6 @@ class _Conversation:
         }
         self._requests = self._halves[Direction.TO_SERVER]
         self._answers = self._halves[Direction.TO_CLIENT]
-        self._searches = 0
         self.has_frames = False
 
     def feed(self, direction: Direction, data: bytes, time: int | None) -> Iterator[Frame | Note]:
@@ -729,7 +739,6 @@ class _Conversation:
         half = self._halves[direction]
         if half.is_stopped:
             return
-        self._searches = _SEARCHES
         other = self._halves[Direction(1 - direction)]
         # Who is answered has said all, as a rule.
         yield from self._pump(other, eager=True)
@@ -799,11 +808,14 @@ class _Conversation:
             half.tried = half.left
             read = self._explainer.read(half.data, half.at, self._dialogue, half.direction)
             most = _MOST_OF_GUESS if read.guessed or not half.is_sure else _MOST_OF_FRAME
-            if read.goes_on and not end and half.left < most:
-                half.wanted = half.left + (read.trace[3][2] if read.trace[3] else 1)
-                if half.tries > 4:
-                    half.wanted = max(half.wanted, half.left + half.left // 2)
-                return
+            if read.goes_on and not end:
+                if half.left < most:
+                    half.wanted = half.left + (read.trace[3][2] if read.trace[3] else 1)
+                    if half.tries > 4:
+                        half.wanted = max(half.wanted, half.left + half.left // 2)
+                    return
+                if half.is_sure:
+                    end = f"no more than {plural(most, 'byte')} of a frame are read, which ends"
             if read.is_whole and not (read.guessed and not self._fits(half, read, end)):
                 yield self._frame(half, read)
                 half.is_sure = True
@@ -815,13 +827,18 @@ class _Conversation:
         """A frame that cannot be read. A stream that was followed from its start is over; of one
         that was not, it may be no frame at all."""
         is_end = read.goes_on and end
+        if is_end and read.asked is not None:
+            self._dialogue.answered(read.message_id)
         if self._dialogue.may_guess and not is_end and (not half.is_sure or not read.asked):
             if half.is_sure and read.context is None:
                 yield self._frame(half, read, end)
-            if half.is_found:
-                lost_at = half.base + half.at if half.is_sure else half.lost_at
-                half.lose(1)
-                half.lost_at = lost_at
+            lost_at = half.base + half.at if half.is_sure else half.lost_at
+            half.pay(read, half.at)
+            half.lose(1)
+            half.lost_at = lost_at
+            if half.credit < 0:
+                yield self._skipped(half, half.base + len(half.data), "no frame was found in them")
+                half.is_stopped = True
             return
         yield self._frame(half, read, end)
         half.is_stopped = True
@@ -880,6 +897,8 @@ class _Conversation:
     def _search(self, half: _Half, end: str) -> Iterator[Note]:
         """Go to the next place at which a frame begins, as far as can be told."""
         magic = b"\xa0" if half.direction == Direction.TO_SERVER else b"\xa1"
+        if not end and half.left < half.wanted:
+            return
         while True:
             found = half.data.find(magic, half.at)
             if found < 0:
@@ -888,6 +907,7 @@ class _Conversation:
             half.move(found - half.at)
             begins = self._begins(half, end)
             if begins is None:
+                half.wanted = half.left + half.left // 4 + 1
                 return
             if begins:
                 place = half.base + half.at
@@ -900,12 +920,13 @@ class _Conversation:
     def _begins(self, half: _Half, end: str) -> bool | None:
         """Whether a frame begins at the next byte; None when more bytes may tell."""
         at_start = bool(half.starts) and half.starts[0] == half.base + half.at
-        if not at_start:
-            if self._searches <= 0:
-                return False
-            self._searches -= 1
+        if half.credit <= 0:
+            return False
         window = bytes(half.data[half.at : half.at + _SEARCHED])
         read = self._explainer.read(window, 0, self._dialogue, half.direction)
+        half.pay(read, 0)
+        if read.guessed and not at_start:
+            return False
         if read.is_whole:
             return at_start or self._fits(half, read, end)
         if not read.goes_on:
@@ -944,7 +965,8 @@ class _Stream:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.chunks: list[Chunk] = []  # while it is not known
-        self.sizes = [0, 0]
+        self.size = 0
+        self.enough = 0  # bytes of which to try to tell what it is
         self.conversation: _Conversation | None = None
         self.client = 0
         self.is_done = False
@@ -972,14 +994,16 @@ class _Streams:
                 yield from self._close(stream, event)
             return
         stream = self._streams.setdefault(connection, _Stream(connection))
-        stream.sizes[event.side] += len(event.data)
+        stream.size += len(event.data)
         if stream.is_done:
             return
         if stream.conversation is not None:
             yield from self._feed(stream, event)
             return
         stream.chunks.append(event)
-        yield from self._decide(stream, is_end=sum(stream.sizes) > _MOST_UNDECIDED)
+        if stream.size >= stream.enough:
+            stream.enough = min(stream.size + stream.size // 4, _MOST_UNDECIDED)
+            yield from self._decide(stream, is_end=stream.size > _MOST_UNDECIDED)
 
     def _close(self, stream: _Stream, event: Closed) -> Iterator[Frame | Note]:
         if stream.conversation is None and not stream.is_done:
@@ -1057,7 +1081,7 @@ class _Streams:
         client = connection.opener
         if self._port is not None:
             ports = [end.port == self._port for end in connection.ends]
-            return client if all(ports) and client is not None else ports.index(False)
+            return (client or 0) if all(ports) else ports.index(False)
         if client is not None and connection.whole[client]:
             if heads[client]:
                 return client if heads[client][0] == 0xA0 else None
@@ -1077,7 +1101,6 @@ class _Streams:
         for chunk in stream.chunks:
             if chunk.side == side and chunk.data:
                 half.add(chunk.data, None)
-        trial._searches = _SEARCHES
         for _ in trial._search(half, "end"):
             pass
         return half.is_found

@@ -471,8 +471,8 @@ class Chunk:
         time: When they were captured, as in Packet.
         offset: Their place in the stream: 0 is the first byte, of those captured if the capture
             began later.
-        data: The bytes; b"" at the end of a stream of which the end is missing.
-        missing: How many bytes right before them are not in the capture.
+        data: The bytes; b"" in place of bytes that are missing.
+        missing: How many bytes right before `offset` are not in the capture.
     """
 
     connection: Connection
@@ -496,7 +496,10 @@ class _Side:
     """One direction: what comes next, and what came too early. Sequence numbers are counted on
     beyond 32 bits."""
 
-    __slots__ = ("acknowledged", "begin", "end", "fin", "next", "pending", "size", "starts", "wait")
+    __slots__ = (
+        *("acknowledged", "begin", "end", "fin", "next", "pending", "size", "starts"),
+        *("time", "times", "wait"),
+    )
 
     def __init__(self) -> None:
         self.begin: int | None = None  # the number of the stream's first byte
@@ -506,7 +509,9 @@ class _Side:
         self.fin: int | None = None
         self.starts: list[int] = []  # where pending segments begin
         self.pending: list[bytes] = []
-        self.size = 0  # of them
+        self.times: list[int | None] = []
+        self.time: int | None = None  # of the bytes before `next`
+        self.size = 0  # of the pending segments
         self.wait = 0  # packets since they were acknowledged
 
     def near(self, sequence: int) -> int:
@@ -517,7 +522,7 @@ class _Side:
     def start(self, sequence: int) -> None:
         self.begin = self.next = self.end = self.acknowledged = sequence
 
-    def hold(self, start: int, data: bytes) -> None:
+    def hold(self, start: int, data: bytes, time: int | None) -> None:
         """Keep what came too early. Where two segments overlap, the first one counts."""
         i = bisect.bisect_right(self.starts, start)
         if i and (over := self.starts[i - 1] + len(self.pending[i - 1]) - start) > 0:
@@ -527,6 +532,7 @@ class _Side:
             if room > 0:
                 self.starts.insert(i, start)
                 self.pending.insert(i, data[:room])
+                self.times.insert(i, time)
                 self.size += len(self.pending[i])
                 i += 1
             if i == len(self.starts):
@@ -538,11 +544,17 @@ class _Side:
     def take(self) -> Iterator[bytes]:
         """What is next in order now."""
         while self.starts and self.starts[0] <= self.next:
-            start, data = self.starts.pop(0), self.pending.pop(0)
+            start, data, time = self.starts.pop(0), self.pending.pop(0), self.times.pop(0)
             self.size -= len(data)
             if fresh := data[self.next - start :]:
-                self.next += len(fresh)
+                self.accept(fresh, time)
                 yield fresh
+
+    def accept(self, data: bytes, time: int | None) -> None:
+        """These are next. They count as captured not before those in front of them."""
+        self.next += len(data)
+        if time is not None and (self.time is None or time > self.time):
+            self.time = time
 
 
 class _Tracked:
@@ -642,8 +654,12 @@ class Reassembler:
             if segment.flags & _FIN:
                 side.fin = side.end = start + segment.length
             yield from self._data(tracked, number, start, segment.data, time)
+            cut = start + len(segment.data)
+            if cut <= side.next < start + segment.length:
+                # What is left of the segment was not captured: no need to wait for it.
+                yield from self._jump(tracked, number, start + segment.length)
         for index in (number, 1 - number):
-            yield from self._give_up(tracked, index, time)
+            yield from self._give_up(tracked, index)
         if segment.flags & _RST:
             yield from self._close(
                 tracked, time, "reset by " + str(tracked.connection.ends[number])
@@ -660,24 +676,22 @@ class Reassembler:
         if not data:
             return
         if start == side.next and not side.starts:
-            side.next += len(data)
-            yield self._chunk(tracked, number, data, time)
+            side.accept(data, time)
+            yield self._chunk(tracked, number, data)
             return
         self._held -= side.size
-        side.hold(start, data)
+        side.hold(start, data, time)
         for ready in side.take():
-            yield self._chunk(tracked, number, ready, time)
+            yield self._chunk(tracked, number, ready)
         self._held += side.size
 
     @staticmethod
-    def _chunk(
-        tracked: _Tracked, number: int, data: bytes, time: int | None, missing: int = 0
-    ) -> Chunk:
+    def _chunk(tracked: _Tracked, number: int, data: bytes, missing: int = 0) -> Chunk:
         side = tracked.sides[number]
         offset = side.next - len(data) - (side.begin or 0)
-        return Chunk(tracked.connection, number, time, offset, data, missing)
+        return Chunk(tracked.connection, number, side.time, offset, data, missing)
 
-    def _give_up(self, tracked: _Tracked, number: int, time: int | None) -> Iterator[Chunk]:
+    def _give_up(self, tracked: _Tracked, number: int) -> Iterator[Chunk]:
         """Wait no more for a segment that its receiver has got, or when too much has come since."""
         side = tracked.sides[number]
         if not side.starts:
@@ -690,18 +704,20 @@ class Reassembler:
             or len(side.starts) > _MOST_SEGMENTS
             or self._held > _MOST_PENDING_IN_ALL
         ):
-            yield from self._jump(tracked, number, time)
+            yield from self._jump(tracked, number, side.starts[0])
             side.wait = 0
 
-    def _jump(self, tracked: _Tracked, number: int, time: int | None) -> Iterator[Chunk]:
-        """Go on behind the bytes that are missing."""
+    def _jump(self, tracked: _Tracked, number: int, to: int) -> Iterator[Chunk]:
+        """Go on behind bytes that are missing: at `to`, or where a pending segment begins."""
         side = tracked.sides[number]
-        missing = side.starts[0] - side.next
-        side.next = side.starts[0]
+        if side.starts:
+            to = min(to, side.starts[0])
+        missing = to - side.next
+        side.next = to
+        yield self._chunk(tracked, number, b"", missing)
         self._held -= side.size
         for data in side.take():
-            yield self._chunk(tracked, number, data, time, missing)
-            missing = 0
+            yield self._chunk(tracked, number, data)
         self._held += side.size
 
     def _close(self, tracked: _Tracked, time: int | None, how: str) -> Iterator[Chunk | Closed]:
@@ -710,15 +726,13 @@ class Reassembler:
         tracked.closed = True
         for number, side in enumerate(tracked.sides):
             while side.starts:
-                yield from self._jump(tracked, number, time)
+                yield from self._jump(tracked, number, side.starts[0])
             end = side.end
             # A FIN that was not captured has been acknowledged, too.
             if side.fin is None and side.acknowledged > side.next + 1:
                 end = max(end, side.acknowledged)
             if side.begin is not None and end > side.next:
-                missing = end - side.next
-                side.next = end
-                yield self._chunk(tracked, number, b"", time, missing)
+                yield from self._jump(tracked, number, end)
         yield Closed(tracked.connection, time, how)
 
 

@@ -162,7 +162,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return target.server if target is not None else "", setup, item.path
 
     def applies(item: pytest.Item) -> bool:
-        """Whether there is a server for it; and for what looks at all tests, whether all are there."""
+        """Whether there is a server for it, and for what looks at all tests, all of them."""
         fixtures = getattr(item, "fixturenames", ())
         return not (
             ("target" in fixtures and _target_of(item) is None)
@@ -231,7 +231,7 @@ class Servers:
 def servers(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Servers]:
-    given = [text.rpartition("=") for text in pytestconfig.getoption("--address")]
+    given = [text.rpartition("=") for text in pytestconfig.getoption("--address") or ()]
     addresses = {version: (HOST, int(port)) for version, _, port in given}
     servers = Servers(tmp_path_factory.mktemp("servers"), addresses)
     try:

@@ -29,8 +29,8 @@ class Outcomes:
         lines = [
             "# The codec against real servers",
             "",
-            "A cell says how many tests of the operation or event passed, on one node and on three,",
-            "then with which statuses the server answered. Empty: the version has no such thing.",
+            "A cell says how many tests of the operation or event passed, on one node and on",
+            "three, then the statuses that were seen. Empty: the version has no such thing.",
             "",
             *(f"- {status:02x}: {status.name.lower().replace('_', ' ')}" for status in seen),
         ]

@@ -179,7 +179,7 @@ class Peer:
         """Nothing is left unread, and the next request is answered: no answer was misread."""
         assert not self._received, f"left over: {self._received[:64].hex(' ')}"
         assert not self._events, f"{len(self._events)} events that nobody expected"
-        assert not self.call(Op.PING).is_error
+        assert not self.call(Op.PING, cache="").is_error
         assert not self._events
         self._check_reader()
 

@@ -15,8 +15,8 @@ from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 
 SERVER_NAME = "hotrod-codec"
-FULL = SASL_MECHANISMS.split()
-LEGACY = ["DIGEST-MD5", "CRAM-MD5"]
+FULL = [str(name) for name in SASL_MECHANISMS.split()]
+LEGACY: list[str] = ["DIGEST-MD5", "CRAM-MD5"]
 
 pytestmark = pytest.mark.operation(Op.AUTH)
 
@@ -41,7 +41,11 @@ def encrypted(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[
 
 
 def exchange(mechanism: str, **arguments: Any) -> sasl.ClientExchange:
-    given = {"username": USER, "password": PASSWORD, "server_name": SERVER_NAME}
+    given: dict[str, Any] = {
+        "username": USER,
+        "password": PASSWORD,
+        "server_name": SERVER_NAME,
+    }
     nonce = secrets.token_urlsafe(24)
     return sasl.client_exchange(mechanism, nonce=nonce, **(given | arguments))
 

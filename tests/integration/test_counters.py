@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hotrod_codec import CounterConfiguration, Op, Response, Status, Version
+from hotrod_codec import CounterConfiguration, Op, Status, Version
 from integration.conftest import Servers
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
@@ -20,17 +20,10 @@ LOWEST, HIGHEST = -(2**63), 2**63 - 1
 VALID, AT_LOWER, AT_UPPER = range(3)
 
 
-@pytest.fixture(autouse=True)
-def in_the_cache_of_counters(peer: Peer) -> None:
-    """Requests name it; only PING must not."""
-    call = peer.call
-
-    def with_cache(op: Op, **arguments: Any) -> Response:
-        if op.name.startswith("COUNTER"):
-            arguments.setdefault("cache", COUNTERS)
-        return call(op, **arguments)
-
-    peer.call = with_cache  # type: ignore[method-assign]
+@pytest.fixture
+def peer(peer: Peer) -> Peer:
+    peer.cache = COUNTERS
+    return peer
 
 
 @pytest.fixture

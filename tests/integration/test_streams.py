@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Any
 
 import pytest
 
-from hotrod_codec import Flag, Op, Response, Status, Version
+from hotrod_codec import (
+    Flag,
+    Op,
+    Request,
+    Response,
+    Status,
+    Version,
+    decode_request,
+    encode_request,
+)
 from integration.peers import Peer
 
 PUT, IF_ABSENT = 0, -1  # what entry_version means instead of a version
@@ -244,3 +254,57 @@ def test_fifty_mebibytes_by_next_there_and_back(peer: Peer, key: bytes) -> None:
     assert len(answers) == 50
     assert b"".join(answer.chunk for answer in answers) == value
     peer.call(Op.REMOVE, key=key)
+
+
+# ------------------------------------------------------------------ in a version that lacks them
+
+
+def misplaced(peer: Peer, op: Op, version: Version, **fields: Any) -> Request:
+    """A request of `version` under the header of the peer's version, which does not have it."""
+    head = bytearray(peer.encode(Op.PING).encode())
+    head[3] = op
+    empty, whole = (
+        encode_request(each, version=version, cache=peer.cache, **arguments)
+        for each, arguments in ((Op.PING, dict[str, Any]()), (op, fields))
+    )
+    request = decode_request(bytes(head) + whole[len(empty) :])
+    assert request is not None
+    return request
+
+
+@pytest.mark.versions(since=Version.V4_0, until=Version.V4_0, legacy=False)
+def test_what_servers_make_of_a_get_by_next_in_4_0(lost_peer: Peer, key: bytes) -> None:
+    lost_peer.call(Op.PUT, key=key, value=b"one")
+    start = misplaced(lost_peer, Op.START_GET_STREAM, Version.V4_1, key=key, batch_size=9)
+    answer = lost_peer.ask(start)
+    if lost_peer.target.is_modern:
+        assert (answer.status, answer.complete, answer.chunk) == (Status.SUCCESS, True, b"one")
+        lost_peer.check_in_step()
+    else:
+        assert answer.status == Status.UNKNOWN_COMMAND
+
+
+@pytest.mark.versions(since=Version.V2_6, until=Version.V4_0, legacy=False)
+def test_what_servers_make_of_a_put_by_next_until_4_0(lost_peer: Peer, key: bytes) -> None:
+    start = misplaced(lost_peer, Op.START_PUT_STREAM, Version.V4_1, key=key, entry_version=PUT)
+    answer = lost_peer.ask(start)
+    if not lost_peer.target.is_modern:
+        assert answer.status == Status.UNKNOWN_COMMAND
+    elif lost_peer.version < Version.V4_0:
+        assert answer.status == Status.SERVER_ERROR
+    else:
+        assert answer.status == Status.SUCCESS
+        fields = {"stream_id": answer.stream_id, "last": True, "chunk": b"one"}
+        answer = lost_peer.ask(misplaced(lost_peer, Op.NEXT_PUT_STREAM, Version.V4_1, **fields))
+        assert answer.is_error
+
+
+@pytest.mark.versions(since=Version.V4_1)
+def test_the_long_requests_in_4_1(lost_peer: Peer, key: bytes) -> None:
+    lost_peer.call(Op.PUT, key=key, value=b"one")
+    answer = lost_peer.ask(misplaced(lost_peer, Op.GET_STREAM, Version.V4_0, key=key))
+    assert (answer.status, answer.value) == (Status.SUCCESS, b"one")
+    fields = {"key": key, "entry_version": PUT, "chunks": [b"two"]}
+    answer = lost_peer.ask(misplaced(lost_peer, Op.PUT_STREAM, Version.V4_0, **fields))
+    assert answer.status == Status.REQUEST_PARSING_ERROR
+    assert lost_peer.call(Op.GET, key=key).value == b"one"

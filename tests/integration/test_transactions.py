@@ -28,11 +28,11 @@ class Xa(IntEnum):
     NO_SUCH_TRANSACTION = -4
 
 
-@pytest.fixture(params=["tx", "xa"], autouse=True)
-def cache(request: pytest.FixtureRequest, peer: Peer) -> str:
-    """The pessimistic cache, and the optimistic one with recovery."""
+@pytest.fixture(params=["tx", "xa"])
+def peer(request: pytest.FixtureRequest, peer: Peer) -> Peer:
+    """Speaks to one or the other transactional cache; "xa" is the one with recovery."""
     peer.cache = str(request.param)
-    return peer.cache
+    return peer
 
 
 @pytest.fixture

@@ -30,7 +30,8 @@ import sys
 from collections.abc import Mapping
 
 from hotrod_codec.errors import DecodeError, EncodeError, LimitError, server_error
-from hotrod_codec.ops import MEDIA_TYPES, Flag, Intelligence, Op, Status, TimeUnit, Version
+from hotrod_codec.ops import MEDIA_TYPES as _MEDIA_TYPES
+from hotrod_codec.ops import Flag, Intelligence, Op, Status, TimeUnit, Version
 from hotrod_codec.values import (
     CounterConfiguration, Duration, FieldLayout, IteratedEntry, Layout, Limits, MediaType, Metadata,
     Modification, ServerAddress, Topology, Xid,
@@ -99,8 +100,8 @@ cdef dict VERSION_MEMBERS = {int(v): v for v in Version}
 cdef dict STATUSES = {int(s): s for s in Status}
 cdef dict INTELLIGENCES = {int(i): i for i in Intelligence}
 cdef dict UNITS = {int(u): u for u in TimeUnit}
-cdef dict PLAIN_MEDIA_TYPES = {number: MediaType(name) for number, name in MEDIA_TYPES.items()}
-cdef dict MEDIA_TYPES_BY_NAME = {name: number for number, name in MEDIA_TYPES.items()}
+cdef dict PLAIN_MEDIA_TYPES = {number: MediaType(name) for number, name in _MEDIA_TYPES.items()}
+cdef dict MEDIA_TYPES_BY_NAME = {name: number for number, name in _MEDIA_TYPES.items()}
 cdef object INFINITE = math.inf
 
 
@@ -1384,6 +1385,8 @@ cdef class Message:
             EncodeError: It came in pieces and was not written as encoding writes it; a Reader does
                 not keep the bytes of a list that it has taken in already.
         """
+        if self.names is None:  # made by __new__ alone
+            raise TypeError(f"{type(self).__name__} comes from decoding")
         if not self.loose:
             return self.build()
         if self.raw is None:
@@ -1470,7 +1473,7 @@ cdef class Request(Message):
         return {} if self.c_other_params is None else dict(self.c_other_params)
 
     cdef str kind(self):
-        return f"{self.row.name.decode()} request"
+        return f"{'unknown' if self.row is NULL else self.row.name.decode()} request"
 
     cdef tuple header(self):
         return (("op", self.op), ("message_id", self.c_message_id), ("version", self.version),
@@ -1567,7 +1570,7 @@ cdef class Event(Response):
     """A decoded event: something that a server sends unasked."""
 
     cdef str kind(self):
-        return f"{self.row.name.decode()} event"
+        return f"{'unknown' if self.row is NULL else self.row.name.decode()} event"
 
 
 cdef Response response_of(hr_response *a, size_t size):
