@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import captures
 import vector_data
 from hotrod_codec import (
     CounterConfiguration,
@@ -130,9 +133,109 @@ def test_exit_status_tells_of_broken_input(capsys: Capture) -> None:
     assert run(capsys, "explain", "--op", "get", "--version", "2.8", ANSWER.hex())[0] == 0
 
 
+def json_of(capsys: Capture, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    status, out, _ = run(capsys, "explain", "--json", *arguments)
+    return status, [json.loads(line) for line in out.splitlines()]
+
+
+FRAME_KEYS = {
+    *("type", "kind", "connection", "direction", "time_ns", "offset", "size", "op", "version"),
+    *("message_id", "status", "request_offset", "after_ns", "fields", "error", "incomplete"),
+}
+FIELD_KEYS = {"name", "start", "end", "kind", "item", "hex", "meaning"}
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [stream for stream in vector_data.streams() if stream.requests < 1000],
+    ids=lambda stream: stream.path.stem,
+)
+def test_json_of_recordings(capsys: Capture, stream: vector_data.Stream) -> None:
+    status, frames = json_of(capsys, str(stream.path))
+    assert status == 0
+    assert len(frames) == stream.requests + stream.responses
+    ends = {"to_server": 0, "to_client": 0}
+    for frame in frames:
+        assert set(frame) == FRAME_KEYS
+        assert all(set(field) == FIELD_KEYS for field in frame["fields"])
+        assert (frame["connection"], frame["error"], frame["incomplete"]) == (None, None, None)
+        assert frame["version"] == stream.version
+        # The frames of a direction follow each other, and so do the fields of a frame.
+        assert frame["offset"] == ends[frame["direction"]]
+        places = [(field["start"], field["end"]) for field in frame["fields"]]
+        assert [start for start, _ in places] == [frame["offset"], *(end for _, end in places[:-1])]
+        ends[frame["direction"]] += frame["size"]
+        assert places[-1][1] == ends[frame["direction"]]
+        if frame["kind"] == "response":
+            assert frame["request_offset"] is not None
+            assert frame["after_ns"] >= 0
+    assert list(ends.values()) == [len(stream.sent(0)), len(stream.sent(1))]
+
+
+def test_json_hides_and_shows_data(capsys: Capture) -> None:
+    _, (frame,) = json_of(capsys, GET.hex())
+    assert frame["fields"][-1] == {
+        "name": "key",
+        "start": 10,
+        "end": 20,
+        "kind": "bytes",
+        "item": None,
+        "hex": "09 ...",
+        "meaning": "9 bytes",
+    }
+    assert (frame["direction"], frame["op"], frame["message_id"]) == (None, "GET", 1)
+    _, (frame,) = json_of(capsys, "--show-data", GET.hex())
+    assert frame["fields"][-1]["meaning"] == '9 bytes: "my secret"'
+    keys = encode_request("get_all", keys=[b"k"] * 9)
+    _, (frame,) = json_of(capsys, keys.hex())
+    assert [field["item"] for field in frame["fields"][-4:]] == [0, 1, 2, None]
+    assert frame["fields"][-1]["kind"] == "omitted"
+    _, (frame,) = json_of(capsys, "--all", keys.hex())
+    assert [field["item"] for field in frame["fields"][-9:]] == list(range(9))
+
+
+def test_json_of_what_breaks(capsys: Capture) -> None:
+    status, (frame,) = json_of(capsys, GET[:-1].hex())
+    assert status == 1
+    assert frame["incomplete"] == {"field": "key", "offset": 10, "bytes": 1}
+    assert frame["error"].startswith("incomplete: the input ends at byte 19; key at byte 10")
+    assert frame["fields"][-1]["kind"] == "unread"
+    status, (frame,) = json_of(capsys, "a0 01 63")
+    assert (status, frame["incomplete"], frame["op"]) == (1, None, None)
+    assert "version at byte 2" in frame["error"]
+    status, (frame,) = json_of(capsys, "17")
+    assert (status, frame["kind"], frame["size"]) == (1, None, 1)
+
+
+def test_a_broken_recording_ends_with_status_1(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "broken.hrs"
+    path.write_bytes(RECORDING.read_bytes()[:-10])
+    status, out, _ = run(capsys, "explain", str(path))
+    assert status == 1
+    assert "BULK_GET request" in out
+    assert "!! record at byte" in out
+
+
+def test_a_capture_through_a_pipe() -> None:
+    data = captures.pcap(captures.Talk().whole([(0, GET), (1, ANSWER)]))
+    for arguments in (["explain"], ["explain", "--capture", "-"]):
+        told = start(*arguments, data=data)
+        assert (told.returncode, told.stderr) == (0, b"")
+        assert told.stdout.startswith(b"-- connection 1: client 10.0.0.1:40000, server 10.0.0.2:")
+        assert b"GET response, version 2.8, message 1, SUCCESS" in told.stdout
+    told = start("explain", "--frames", "1", data=data)
+    assert b"GET response" not in told.stdout
+    told = start("explain", data=data[:-20])
+    assert told.returncode == 1
+    assert b"!! capture at byte" in told.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        (["explain", "--port", "0", "a0"], "0 is no port"),
+        (["explain", "--connection", "0", "a0"], "less than 1"),
+        (["explain", "--recording", str(Path(__file__))], "not a recording"),
         (["explain", "no such file"], "No such file"),
         (["explain", "a0 1"], "half a byte"),
         (["explain", "--hex", "a0 xx"], "no hex digit"),

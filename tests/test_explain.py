@@ -11,12 +11,14 @@ import vector_data
 from hotrod_codec import (
     Duration,
     Metadata,
+    Modification,
     Op,
     Request,
     Response,
     TimeUnit,
     Topology,
     Version,
+    Xid,
     decode_request,
     encode_request,
     encode_response,
@@ -24,7 +26,8 @@ from hotrod_codec import (
     trace_response,
 )
 from hotrod_codec.explain import Assumed, Explainer, Frame
-from hotrod_codec.recording import Direction, Record, read_recording
+from hotrod_codec.protostream.query import QueryRequest, QueryResponse
+from hotrod_codec.recording import Direction, Record, iter_recording, read_recording
 from vector_data import Vector
 
 # Answers "no such key" that a server 9.4 ended with an entry without values, bytes that no protocol
@@ -362,3 +365,140 @@ def test_what_the_operations_table_has_is_all_told() -> None:
         (frame,) = explain(data)
         assert frame.problem == ""
         assert meanings(frame)["opcode"] == op.name
+
+
+def meaning_in(frame: Frame, **wanted: str) -> None:
+    told = meanings(frame)
+    assert {name: told[name] for name in wanted} == wanted
+
+
+def test_numbers_that_stand_for_something_are_told() -> None:
+    meaning_in(
+        explain(encode_request("bulk_get", version="2.0"))[0],
+        count="0: all entries",
+    )
+    meaning_in(
+        explain(
+            encode_request(
+                "add_client_listener",
+                listener_id=b"0123456789abcdef",
+                filter_factory="f",
+                filter_params=[b"a"],
+                converter_factory="c",
+                interests=9,
+            )
+        )[0],
+        listener_id="16 bytes: 30313233343536373839616263646566",
+        filter_factory='"f"',
+        **{"filter_params[0]": "1 byte"},
+        converter_factory='"c"',
+        interests="9: created, expired",
+    )
+    meaning_in(
+        explain(encode_request("iteration_start", batch_size=5))[0],
+        segments="none given: all segments",
+    )
+    (frame,) = explain(
+        encode_request(
+            "prepare_tx_2",
+            xid=Xid(7, b"g", b"b"),
+            one_phase=False,
+            recoverable=True,
+            timeout_ms=60000,
+            modifications=[Modification(b"k", 1 | 4), Modification(b"k", 0, 5, b"v")],
+        )
+    )
+    meaning_in(
+        frame,
+        timeout_ms="60,000 ms",
+        **{
+            "modifications[0].control": "5: the entry was not read, removes the key",
+            "modifications[1].control": "0: if the entry still has the version",
+        },
+    )
+
+
+def test_what_statuses_and_states_mean() -> None:
+    def answer(op: str, **fields: object) -> Frame:
+        (frame,) = Explainer(assumed=Assumed(version=Version.V3_1)).frames(
+            encode_response(op, version="3.1", **fields)  # type: ignore[arg-type]
+        )
+        assert frame.problem == ""
+        return frame
+
+    meaning_in(
+        answer("counter_is_defined", status=1),
+        status="NOT_EXECUTED: the counter is not defined",
+    )
+    meaning_in(
+        answer("counter_add_and_get", status=4),
+        status="NOT_EXECUTED_WITH_PREVIOUS: a bound was hit",
+    )
+    meaning_in(answer("commit_tx", xa_code=-4), xa_code="-4: XAER_NOTA: no such transaction")
+    meaning_in(
+        answer("counter", name="c", listener_id=b"l", state=0b1001, old_value=1, new_value=2),
+        state="9: at the lower bound before, at the upper bound after",
+    )
+
+
+def test_queries_are_told_without_their_text() -> None:
+    query = QueryRequest("from p where p.name = 'secret'", 5, 10, {"name": "hidden"}).encode()
+    data = encode_request("query", version="3.1", query=query)
+    text = f'{len(query)} bytes: a query of 30 characters, parameters "name", from row 5 on, '
+    meaning_in(explain(data)[0], query=text + "at most 10 rows")
+    shown = meanings(explain(data, show_data=True)[0])["query"]
+    assert "from p where p.name = 'secret'" in shown
+    assert "hidden" not in shown
+    result = QueryResponse.of_entities([b"a", b"b"], hit_count=70).encode()
+    data += encode_response("query", version="3.1", result=result)
+    meaning_in(explain(data)[1], result=f"{len(result)} bytes: 2 rows of 70")
+    (frame,) = explain(encode_request("query", version="3.1", query=b"\xff\x00"))
+    meaning_in(frame, query="2 bytes")  # whatever it is
+
+
+def test_recorded_queries_are_all_understood() -> None:
+    told = [
+        meanings(frame)
+        for vector, request in exchanges()
+        if request.op == Op.QUERY
+        for frame in explain((vector.request or b"") + (vector.response or b""))
+        if frame.status in ("", "SUCCESS")
+    ]
+    assert len(told) > 100
+    assert [row for row in told if ":" not in row.get("query", row.get("result", ":"))] == []
+
+
+def test_a_broken_recording_is_told_behind_its_frames() -> None:
+    path = vector_data.EXAMPLES / "bulkget-2.9.hrs"
+    data = path.read_bytes()[:-10]
+    frames = list(Explainer().recording(iter_recording(data)))
+    assert frames[0].problem == ""
+    assert frames[-1].problem.startswith(f"record at byte {frames[-1].start}: wants ")
+    assert frames[-1].rows == []
+
+
+def test_a_recording_says_where_a_stream_breaks() -> None:
+    get = encode_request("get", version="2.8", message_id=1, key=b"k")
+    broken = get[:2] + b"\x63" + get[3:]
+    records = [
+        Record(Direction.TO_SERVER, 0, get),
+        Record(Direction.TO_SERVER, 5, broken),
+        Record(Direction.TO_CLIENT, 9, encode_response("get", message_id=1, value=b"v")),
+        Record(Direction.TO_SERVER, 10, get),
+    ]
+    frames = list(Explainer().recording(records))
+    assert [frame.title.split(",")[0] for frame in frames] == [
+        "GET request",
+        "request",
+        "GET response",
+    ]
+    assert f"version at byte {len(get) + 2}: unknown version 99" in frames[1].problem
+    assert frames[1].start == len(get)
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_frame_of_the_other_direction(direction: Direction) -> None:
+    data = [RESPONSE, PUT][direction]
+    (frame,) = Explainer().recording([Record(direction, 0, data)])
+    begins = ["0xa1 begins no request", "0xa0 begins no response"][direction]
+    assert frame.problem == f"byte 0: {begins}"

@@ -247,7 +247,7 @@ def told(frames: Sequence[Frame], direction: Direction) -> list[object]:
 @pytest.mark.parametrize("stream", vector_data.streams(), ids=lambda stream: stream.path.stem)
 def test_recorded_connections(stream: vector_data.Stream) -> None:
     """The same frames as from the recording, through segments of any size, in disorder."""
-    records = stream.records[:150]
+    records = stream.records[: 10 if stream.requests > 1000 else 150]
     talk = Talk(numbers=(2**32 - 500, 2**32 - 9000))  # both begin again at 0 soon
     segments = talk.whole((record.direction, record.data) for record in records)
     frames, notes = explain(captures.pcap(disordered(segments, random.Random(7))))

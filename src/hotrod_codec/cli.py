@@ -443,8 +443,8 @@ def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="a JSON object for each frame, one a line; python -c 'import hotrod_codec._terminal "
-        "as t; help(t.JsonLines)' tells the keys",
+        help="a JSON object for each frame, one a line; its keys: "
+        "python -m pydoc hotrod_codec._terminal.JsonLines",
     )
     capture = parser.add_argument_group("packet captures")
     capture.add_argument(

@@ -458,7 +458,6 @@ class Explainer:
         offset: int,
         base: int = 0,
         *,
-        end: int | None = None,
         why: str = "the input ends",
     ) -> Frame:
         """A frame in words.
@@ -468,11 +467,10 @@ class Explainer:
             data: What it was read from.
             offset: Where it begins there.
             base: Where `data` begins in the stream: added to all offsets that are told.
-            end: How far the bytes of a broken frame are told.
             why: What ends the bytes of an incomplete frame.
         """
         spans, message, error, missing = read.trace
-        end = len(data) if end is None else end
+        end = len(data)
         context = read.context
         if not spans:
             problem = f"byte {base + offset}: {read.refused}"

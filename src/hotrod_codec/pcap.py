@@ -340,9 +340,9 @@ def _network_of(packet: Packet) -> tuple[int, int]:
     """The protocol over the link, and where it begins."""
     data, link = packet.data, packet.link_type
     if link == _ETHERNET:
-        at = 12
+        protocol, at = _u16(data, 12), 14
     elif link == _COOKED:
-        at = 14
+        protocol, at = _u16(data, 14), 16
     elif link == _COOKED_2:
         protocol, at = _u16(data, 0), 20
     elif link in (_NULL, _LOOP):
@@ -354,8 +354,6 @@ def _network_of(packet: Packet) -> tuple[int, int]:
         return {4: _IPV4, 6: _IPV6}.get(version, 0), 0
     else:
         raise _Skip(f"of link type {link}, which is not known here")
-    if link != _COOKED_2:
-        protocol, at = _u16(data, at), at + 2
     while protocol in _VLANS:
         protocol, at = _u16(data, at + 2), at + 4
     return protocol, at
