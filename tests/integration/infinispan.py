@@ -77,11 +77,16 @@ _LEGACY_OPENS = (
 
 # A server that stops at its configuration leaves its JVM running; only the log tells.
 _STARTED = re.compile(r"ISPN080001|^READY", re.MULTILINE)
+_TAKEN = re.compile("BindException|Address already in use|Unable to start JGroups Channel")
 _FAILED = re.compile(r'Exception in thread "main"|ISPN080028')
 
 
 class LaunchError(RuntimeError):
     """A server could not be fetched, started or reached. The text says what to do about it."""
+
+
+class _PortTakenError(LaunchError):
+    """A port that was free is not any more."""
 
 
 # ------------------------------------------------------------------ tools and jars
@@ -451,23 +456,37 @@ class Infinispan:
         class_path = f"{classes}{os.pathsep}{jars}{os.sep}*"
         if self._tls:
             self.certificate, self.client_key = _make_keys(folder, classes)
-        first = self._port or _free_ports(self.size)
-        if not _are_free(first, self.size):
-            raise LaunchError(f"port {first} of {HOST} is taken, or one of the next")
-        # Two each: the members' talk, and the sockets by which they notice a dead one.
-        cluster_ports = _free_ports(2 * self.size) if self.size > 1 else 0
         deadline = time.monotonic() + self._wait
         try:
-            for index in range(self.size):
-                where = folder / f"node{index}"
-                arguments = self._prepare(where, index, first + index, cluster_ports)
-                self.nodes.append(self._launch(where, first + index, [class_path, *arguments]))
-                if index == 0:
-                    self._wait_until_ready(1, deadline)  # the others find it and join
-            self._wait_until_ready(self.size, deadline)
+            for attempt in range(3):
+                try:
+                    self._start_nodes(folder / f"try{attempt}", class_path, deadline)
+                    return
+                except _PortTakenError:
+                    # Somebody was faster: between looking for a free port and its use lies a start.
+                    if self._port is not None or attempt == 2:
+                        raise
+                    end(self.nodes)
+                    self.nodes = []
         except BaseException:
             self.stop()
             raise
+
+    def _start_nodes(self, folder: Path, class_path: str, deadline: float) -> None:
+        # Behind those for clients two each: the members' talk, and how they notice a dead one.
+        first = _free_ports(self.size * (3 if self.size > 1 else 1))
+        cluster_ports = first + self.size if self.size > 1 else 0
+        if self._port is not None:
+            first = self._port
+        if not _are_free(first, self.size):
+            raise _PortTakenError(f"port {first} of {HOST} is taken, or one of the next")
+        for index in range(self.size):
+            where = folder / f"node{index}"
+            arguments = self._prepare(where, index, first + index, cluster_ports)
+            self.nodes.append(self._launch(where, first + index, [class_path, *arguments]))
+            if index == 0:
+                self._wait_until_ready(1, deadline)  # the others find it and join
+        self._wait_until_ready(self.size, deadline)
 
     def stop(self) -> None:
         end(self.nodes)
@@ -539,7 +558,7 @@ class Infinispan:
         identity = users = authentication = ""
         if self._tls:
             for name in ("server.pfx", "trust.pfx"):
-                shutil.copy(folder.parent / name, folder / "conf")
+                shutil.copy(folder.parents[1] / name, folder / "conf")
             identity = (
                 '<server-identities><ssl><keystore path="server.pfx" alias="server" '
                 f'password="{STORE_PASSWORD}"/><truststore path="trust.pfx" '
@@ -595,7 +614,8 @@ class Infinispan:
         for node in self.nodes:
             if not node.alive() or _FAILED.search(node.log()):
                 tail = "\n  ".join(node.log().splitlines()[-40:])
-                raise LaunchError(f"Infinispan {self.version} did not start:\n  {tail}")
+                kind = _PortTakenError if _TAKEN.search(node.log()) else LaunchError
+                raise kind(f"Infinispan {self.version} did not start:\n  {tail}")
             if not _STARTED.search(node.log()):
                 return f"port {node.port}: still starting"  # it may answer, but not yet well
             try:
