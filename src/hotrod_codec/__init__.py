@@ -2,7 +2,7 @@
 
     >>> import hotrod_codec
     >>> hotrod_codec.encode_request("get", version="2.8", message_id=1, key=b"k").hex()
-    'a0011c0300000100000001 6b'.replace(" ", "")
+    'a0011c03000001000000016b'
 
 The codec encodes and decodes requests, responses and events of every protocol version, 1.0 to
 4.1, without any I/O. Start at encode_request, decode_response and Reader; operations and their
