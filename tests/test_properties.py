@@ -16,7 +16,7 @@ import forms
 import hotrod_codec
 import reference
 import strategies
-from hotrod_codec import Event, Layout, Reader, RequestContext, Version, Xid
+from hotrod_codec import Event, Layout, Reader, RequestContext, Version
 from strategies import Arguments
 
 CASES = [
@@ -120,8 +120,7 @@ def check_pieces(frame: bytes, make: Any, expected: Any, drawn: st.DataObject) -
     assert (reader.buffered, reader.offset) == (0, len(frame))
 
 
-def test_every_row_and_kind_has_its_examples() -> None:
+def test_every_row_is_there() -> None:
     assert len(strategies.OPERATIONS) == 64
     assert len(strategies.EVENTS) == 5
     assert len(CASES) == sum(len(strategies.versions_of(each)) for each in strategies.LAYOUTS)
-    assert isinstance(Xid(1, b"a", b"b"), tuple)

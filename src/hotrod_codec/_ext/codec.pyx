@@ -2086,8 +2086,7 @@ cdef class Reader:
             if type(request) is not Request:
                 raise ValueError("message_id: a RequestContext has none of its own")
             message_id = (<Request>request).c_message_id
-        elif take_u64(message_id, "message_id") in self.pending:
-            pass
+        message_id = take_u64(message_id, "message_id")
         if message_id in self.pending:
             raise ValueError(f"message_id: {message_id} waits for its answer already")
         self.pending[message_id] = request
