@@ -153,13 +153,13 @@ const uint8_t *hr_response_fields(const hr_response *response)
 }
 
 /* 1.x: the request's flag decides whether the previous value is there, not the status.
- * With `short_previous`, as server 9.4 does it: it leaves the zero length out after a putIfAbsent
+ * With `legacy_server`, as server 9.4 does it: it leaves the zero length out after a putIfAbsent
  * that succeeded and after a replace of a missing key. decisions.md: short previous values */
 static bool has_previous_1x(const hr_context *c, uint8_t status)
 {
     if (!(c->flags & HR_FORCE_RETURN_VALUE))
         return false;
-    if (c->short_previous) {
+    if (c->legacy_server) {
         if (c->row == &hr_rows[ROW_PUT_IF_ABSENT] && status == 0x00)
             return false;
         if (c->row == &hr_rows[ROW_REPLACE] && status == 0x01)
@@ -417,7 +417,7 @@ hr_result hr_decode_response(const uint8_t *in, size_t len, const hr_context *c,
         get_body(&r, hr_response_fields(a), &a->body, (hr_form){c->version, c->flags}, d);
     /* With FORCE_RETURN_VALUE a 9.4 server ends every 1.x answer "no such key" with a zero length.
      */
-    if (hr_ok(&r) && c->short_previous && c->version < 20 && (c->flags & HR_FORCE_RETURN_VALUE) &&
+    if (hr_ok(&r) && c->legacy_server && c->version < 20 && (c->flags & HR_FORCE_RETURN_VALUE) &&
         a->status == 0x02 && !a->is_error && a->row->response_body[0] != HR_PREVIOUS) {
         hr_mark(&r, "previous", HR_BYTES);
         hr_get_bytes(&r);

@@ -998,14 +998,14 @@ WITH_PREVIOUS = {
 SHORTENED = {("PUT_IF_ABSENT", SUCCESS), ("REPLACE", NOT_EXECUTED)}
 
 
-def carries_previous(op: str, status: int, ctx: Context, short_previous: bool) -> bool:
+def carries_previous(op: str, status: int, ctx: Context, legacy_server: bool) -> bool:
     """Whether the answer of a writing operation has a previous value.
 
     Up to 1.3 the request's flag decides, whatever the status; from 2.0 on the status does.
     """
     if ctx.version >= 20:
         return status in WITH_PREVIOUS
-    if short_previous and (op, status) in SHORTENED:
+    if legacy_server and (op, status) in SHORTENED:
         return False
     return bool(ctx.flags & FORCE_RETURN_VALUE)
 
@@ -1023,33 +1023,33 @@ def carries_answer(op: str, status: int) -> bool:
     raise Bad(f"status {status:#04x} in an answer to {op}")
 
 
-def has_zero_behind(status: int, ctx: Context, short_previous: bool) -> bool:
+def has_zero_behind(status: int, ctx: Context, legacy_server: bool) -> bool:
     """A 9.4 server puts a length 0 behind every "no such key" of a 1.x request with the flag."""
     asked = ctx.version < 20 and ctx.flags & FORCE_RETURN_VALUE
-    return bool(short_previous and asked and status == KEY_DOES_NOT_EXIST)
+    return bool(legacy_server and asked and status == KEY_DOES_NOT_EXIST)
 
 
-def put_body(op: str, status: int, body: Body, ctx: Context, short_previous: bool) -> bytes:
+def put_body(op: str, status: int, body: Body, ctx: Context, legacy_server: bool) -> bytes:
     operation = OPERATIONS[op]
     if operation.previous:
-        carried = carries_previous(op, status, ctx, short_previous)
+        carried = carries_previous(op, status, ctx, legacy_server)
         return put_fields(PREVIOUS, body, ctx) if carried else b""
     if carries_answer(op, status):
         return put_fields(operation.answer, body, ctx)
-    return b"\0" if has_zero_behind(status, ctx, short_previous) else b""
+    return b"\0" if has_zero_behind(status, ctx, legacy_server) else b""
 
 
-def get_body(op: str, status: int, c: Cursor, ctx: Context, short_previous: bool) -> Body:
+def get_body(op: str, status: int, c: Cursor, ctx: Context, legacy_server: bool) -> Body:
     operation = OPERATIONS[op]
     if operation.previous:
         if status == INVALID_ITERATION:
             c.bad(f"status {status:#04x} in an answer to {op}")
-        if carries_previous(op, status, ctx, short_previous):
+        if carries_previous(op, status, ctx, legacy_server):
             return get_fields(PREVIOUS, c, ctx)
         return dict(NO_PREVIOUS)
     if carries_answer(op, status):
         return get_fields(operation.answer, c, ctx)
-    if has_zero_behind(status, ctx, short_previous) and c.take(1) != b"\0":
+    if has_zero_behind(status, ctx, legacy_server) and c.take(1) != b"\0":
         c.bad("a value behind a status that says that there is none")
     return {}
 
@@ -1113,7 +1113,7 @@ def _context(request: dict[str, Any]) -> Context:
 
 
 def encode_response(
-    message: dict[str, Any], request: dict[str, Any], *, short_previous: bool = False
+    message: dict[str, Any], request: dict[str, Any], *, legacy_server: bool = False
 ) -> bytes:
     """`message` as the answer to `request`, or as an event (then `request` may be empty)."""
     op, status = message["op"], message.get("status") or 0
@@ -1129,7 +1129,7 @@ def encode_response(
         rest = STR.put(message["error"])
     else:
         opcode = OPERATIONS[op].response
-        rest = put_body(op, status, body, ctx, short_previous)
+        rest = put_body(op, status, body, ctx, legacy_server)
     topology = message.get("topology")
     marked = b"\0"
     if topology is not None:
@@ -1147,11 +1147,11 @@ def encode_response(
 
 
 def decode_response(
-    data: bytes, request: dict[str, Any], *, short_previous: bool = False
+    data: bytes, request: dict[str, Any], *, legacy_server: bool = False
 ) -> tuple[dict[str, Any], int]:
     """The answer to `request` (op, version, flags, intelligence), or any event.
 
-    short_previous: read 1.x answers as a 9.4 server shortens and lengthens them.
+    legacy_server: read 1.x answers as a 9.4 server shortens and lengthens them.
     """
     c = Cursor(data)
     if (magic := U8.get(c)) != RESPONSE_MAGIC:
@@ -1187,5 +1187,5 @@ def decode_response(
         message["body"] = get_fields(EVENTS[op][1], c, ctx)
     else:
         assert op is not None
-        message["body"] = get_body(op, status, c, ctx, short_previous)
+        message["body"] = get_body(op, status, c, ctx, legacy_server)
     return message, c.at

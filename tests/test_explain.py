@@ -71,7 +71,7 @@ def test_recorded_exchanges_are_explained_to_their_last_byte(version: Version) -
             response = response.removesuffix(vector.rest)
         old = vector.server.startswith("9.4") and version < Version.V2_0
         data = vector.request + response
-        frames = list(Explainer(short_previous=old, everything=True).frames(data))
+        frames = list(Explainer(legacy_server=old, everything=True).frames(data))
         if vector.id in WITH_EMPTY_ENTRY:
             assert frames.pop().problem.endswith("0x03 begins neither a request nor a response")
             data = data[: frames[-1].end]

@@ -113,19 +113,19 @@ class Frame:
     request: Message | None
 
     @property
-    def short_previous(self) -> bool:
+    def legacy_server(self) -> bool:
         return shortens(self.vector)
 
     def decode(self, data: bytes) -> tuple[Message, int]:
         if self.request is None:
             return reference.decode_request(data)
-        return reference.decode_response(data, self.request, short_previous=self.short_previous)
+        return reference.decode_response(data, self.request, legacy_server=self.legacy_server)
 
     def encode(self) -> bytes:
         if self.request is None:
             return reference.encode_request(self.message)
         return reference.encode_response(
-            self.message, self.request, short_previous=self.short_previous
+            self.message, self.request, legacy_server=self.legacy_server
         )
 
 
@@ -160,7 +160,7 @@ def responses_of(vector: Vector, requests: list[Frame]) -> list[Frame]:
     frames = []
     while data:
         request = by_id.get(message_id_of(data), {})
-        message, size = reference.decode_response(data, request, short_previous=shortens(vector))
+        message, size = reference.decode_response(data, request, legacy_server=shortens(vector))
         frames.append(Frame(vector, data[:size], message, request))
         data = data[size:]
     return frames
@@ -618,7 +618,7 @@ def test_any_request_in_any_version() -> None:
 
 FORCE = reference.FORCE_RETURN_VALUE
 
-# request; short_previous; answer; its status and body
+# request; legacy_server; answer; its status and body
 ANSWERS: list[tuple[Message, bool, str, int, Message]] = [
     # 1.x: the flag decides, on every status.
     ({"op": "PUT", "version": 10}, False, "a10102 00 00", 0, {"previous": None}),
@@ -697,12 +697,12 @@ ANSWERS: list[tuple[Message, bool, str, int, Message]] = [
 @pytest.mark.parametrize(("request_", "short", "hexed", "status", "body"), ANSWERS)
 def test_answer(request_: Message, short: bool, hexed: str, status: int, body: Message) -> None:
     data = bytes.fromhex(hexed)
-    message, size = reference.decode_response(data, request_, short_previous=short)
+    message, size = reference.decode_response(data, request_, legacy_server=short)
     assert (message["status"], size) == (status, len(data))
     if "previous" in body:
         body = {"metadata": None} | body
     assert message["body"] == body
-    assert reference.encode_response(message, request_, short_previous=short) == data
+    assert reference.encode_response(message, request_, legacy_server=short) == data
 
 
 HASH_AWARE = {"intelligence": reference.HASH_DISTRIBUTION_AWARE}

@@ -64,9 +64,7 @@ def context_of(frame: Frame) -> RequestContext:
 def decode(frame: Frame, data: bytes) -> Request | Response | None:
     if frame.request is None:
         return hotrod_codec.decode_request(data)
-    return hotrod_codec.decode_response(
-        data, context_of(frame), short_previous=frame.short_previous
-    )
+    return hotrod_codec.decode_response(data, context_of(frame), legacy_server=frame.legacy_server)
 
 
 def whole(frame: Frame) -> Any:
@@ -138,7 +136,7 @@ def test_byte_by_byte_and_at_random_splits(area: str) -> None:
         for most in (1, 40, 4096):
             reader = Reader(
                 "server" if frame.request is None else "client",
-                short_previous=frame.short_previous,
+                legacy_server=frame.legacy_server,
             )
             if frame.request is not None:
                 reader.expect(context_of(frame), expected.message_id)
@@ -167,7 +165,7 @@ def test_what_a_server_of_9_4_leaves_out() -> None:
     # As the protocol has it, the length of the previous value is still to come ...
     assert hotrod_codec.decode_response(vector.response, request) is None
     # ... and this server never sends it.
-    response = hotrod_codec.decode_response(vector.response, request, short_previous=True)
+    response = hotrod_codec.decode_response(vector.response, request, legacy_server=True)
     assert response is not None
     assert response.size == len(vector.response)
     assert response.previous is None

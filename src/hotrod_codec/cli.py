@@ -380,7 +380,7 @@ def _explain(args: argparse.Namespace) -> int:
         assumed=Assumed(args.op, args.version, args.flags, args.intelligence),
         show_data=args.show_data,
         everything=args.all,
-        short_previous=args.short_previous,
+        legacy_server=args.legacy_server,
     )
     found = _frames(args, explainer)
     out = JsonLines() if args.json else open_output(plain=args.plain)
@@ -433,7 +433,7 @@ def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
     request.add_argument("--flags", type=_flags, default=Flag(0), metavar="NAME,...")
     request.add_argument("--intelligence", type=_intelligence, default=1, metavar="1|2|3")
     parser.add_argument(
-        "--short-previous",
+        "--legacy-server",
         action="store_true",
         help="1.x answers as server 9.4 writes them (see decode_response)",
     )

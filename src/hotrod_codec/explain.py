@@ -287,7 +287,7 @@ class Explainer:
         assumed: What is assumed of the request of a response that has none in the input.
         show_data: Show what keys and values hold, not their lengths only.
         everything: Show every item of long lists.
-        short_previous: As for decode_response.
+        legacy_server: As for decode_response.
     """
 
     def __init__(
@@ -296,12 +296,12 @@ class Explainer:
         assumed: Assumed | None = None,
         show_data: bool = False,
         everything: bool = False,
-        short_previous: bool = False,
+        legacy_server: bool = False,
     ) -> None:
         self._assumed = assumed or Assumed()
         self._show_data = show_data
         self._everything = everything
-        self._short_previous = short_previous
+        self._legacy_server = legacy_server
         self._dialogue = _Dialogue()
 
     def frames(self, data: bytes) -> Iterator[Frame]:
@@ -431,7 +431,7 @@ class Explainer:
 
     def _trace(self, data: _Data, context: RequestContext, offset: int) -> _Trace:
         traced: _Trace = trace_response(
-            data, context, offset, limits=_LIMITS, short_previous=self._short_previous
+            data, context, offset, limits=_LIMITS, legacy_server=self._legacy_server
         )
         return traced
 

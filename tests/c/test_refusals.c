@@ -644,13 +644,13 @@ static const char *const WITH_PREVIOUS[] = {
 enum { NUM_WITH_PREVIOUS = sizeof WITH_PREVIOUS / sizeof WITH_PREVIOUS[0] };
 
 /* Whether two bytes, "01 76", behind the marker belong to the answer. */
-static bool takes_previous(const char *op, uint8_t version, uint32_t flags, bool short_previous,
+static bool takes_previous(const char *op, uint8_t version, uint32_t flags, bool legacy_server,
                            uint8_t status)
 {
     char hex[40];
     snprintf(hex, sizeof hex, "a1 01 %02x %02x 00 01 76", row_called(op)->response, status);
     message like = context(op, version, 1, flags);
-    like.context.short_previous = short_previous;
+    like.context.legacy_server = legacy_server;
     outcome *o = decode_cut(like, hex, &NO_LIMITS, 0);
     CHECK_INT(o->d.stop.result, HR_OK);
     bool taken = o->d.used == 7;
@@ -673,7 +673,7 @@ static void test_previous_values_1x_follow_the_flag(void)
 }
 
 /* As server 9.4 writes 1.x: not after these two. */
-static void test_short_previous_values(void)
+static void test_legacy_server_values(void)
 {
     for (size_t i = 0; i < NUM_WITH_PREVIOUS; i++)
         for (uint8_t status = 0; status <= 2; status++) {
@@ -686,7 +686,7 @@ static void test_short_previous_values(void)
 }
 
 /* And after "no such key" of every other operation, a length that is not a value. */
-static void test_short_previous_has_a_length_behind_misses(void)
+static void test_legacy_server_has_a_length_behind_misses(void)
 {
     for (uint8_t version = 10; version <= 13; version++) {
         CHECK(takes_previous("GET", version, 1, true, 2));
@@ -762,7 +762,7 @@ int main(void)
         TEST(test_need_counts_what_must_follow), TEST(test_loose_requests),
         TEST(test_loose_forms_of_some_operations), TEST(test_negative_seconds_are_as_zero),
         TEST(test_loose_responses), TEST(test_previous_values_1x_follow_the_flag),
-        TEST(test_short_previous_values), TEST(test_short_previous_has_a_length_behind_misses),
+        TEST(test_legacy_server_values), TEST(test_legacy_server_has_a_length_behind_misses),
         TEST(test_previous_values_from_20_on_follow_the_status),
         TEST(test_an_error_has_no_previous_value), TEST(test_peek));
     decode_cut((message){0}, "", &NO_LIMITS, 0);

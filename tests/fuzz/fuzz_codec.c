@@ -128,7 +128,7 @@ static void check_canonical(const message *whole, const uint8_t *in, const hr_de
     /* The zero length behind a 1.x answer "no such key" is read, and not written. */
     if (whole->is_response && whole->response.row &&
         hr_fields[whole->response.row->response_body[0]].kind != HR_OLD_VALUE)
-        like.context.short_previous = false;
+        like.context.legacy_server = false;
     prepare_message(&like, 0x33, &again);
     hr_decoding second = {.limits = &NO_LIMITS};
     ASK(decode_message(out, size, &again, &second) == HR_OK);
@@ -193,7 +193,7 @@ static void check(const uint8_t *control, const uint8_t *frame, size_t len)
         .version = ALL_VERSIONS[control[VERSION] % NUM_VERSIONS],
         .intelligence = control[INTELLIGENCE],
         .flags = control[FLAGS],
-        .short_previous = control[DIRECTION] & 2,
+        .legacy_server = control[DIRECTION] & 2,
     };
     hr_limits limits = limits_of(control[LIMITS]);
 

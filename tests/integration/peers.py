@@ -64,7 +64,7 @@ class Target:
         return self.server == MODERN
 
     @property
-    def short_previous(self) -> bool:
+    def legacy_server(self) -> bool:
         """Whether 1.x answers come as only the 9.4 line writes them."""
         return self.is_legacy and self.version < Version.V2_0
 
@@ -202,7 +202,7 @@ class Peer:
         return message
 
     def _decoded(self, request: Request) -> Response | None:
-        return decode_response(self._received, request, short_previous=self.target.short_previous)
+        return decode_response(self._received, request, legacy_server=self.target.legacy_server)
 
     def _receive_more(self) -> None:
         data = self.socket.recv(1 << 18)
@@ -214,7 +214,7 @@ class Peer:
         """A Reader finds the same messages in what came, whatever the pieces."""
         if self._heard_bytes > REPLAYED_BYTES or not self._may_replay:
             return
-        reader = Reader(short_previous=self.target.short_previous)
+        reader = Reader(legacy_server=self.target.legacy_server)
         for request in self._asked:
             reader.expect(request)
         stream = b"".join(message.encode() for message in self._heard)

@@ -52,7 +52,7 @@ def decode_response(
     offset: int = 0,
     *,
     limits: Limits | None = None,
-    short_previous: bool = False,
+    legacy_server: bool = False,
 ) -> Response | None: ...
 def layout(op: Op | str, /) -> Layout: ...
 def trace_request(
@@ -65,7 +65,7 @@ def trace_response(
     offset: int = 0,
     *,
     limits: Limits | None = None,
-    short_previous: bool = False,
+    legacy_server: bool = False,
 ) -> tuple[list[_Span], Response | None, DecodeError | None, _Missing | None]: ...
 
 @disjoint_base
@@ -162,7 +162,7 @@ class Reader:
         role: Literal["client", "server"] = "client",
         *,
         limits: Limits | None = None,
-        short_previous: bool = False,
+        legacy_server: bool = False,
     ) -> None: ...
     @property
     def pending_requests(self) -> int: ...

@@ -1651,7 +1651,7 @@ cdef class RequestContext:
                 f"flags={self.flags!r}, intelligence={self.intelligence!r})")
 
 
-cdef int context_of(object request, hr_context *c, bint short_previous) except -1:
+cdef int context_of(object request, hr_context *c, bint legacy_server) except -1:
     if type(request) is Request:
         c.row = (<Request>request).row
         c.version = (<Request>request).c_version
@@ -1662,7 +1662,7 @@ cdef int context_of(object request, hr_context *c, bint short_previous) except -
     else:
         raise TypeError(
             f"request: expected Request or RequestContext, got {type(request).__name__}")
-    c.short_previous = short_previous
+    c.legacy_server = legacy_server
     return 0
 
 
@@ -1808,7 +1808,7 @@ def decode_request(data, /, offset=0, *, limits=None):
         PyBuffer_Release(&view)
 
 
-def decode_response(data, /, request, offset=0, *, limits=None, short_previous=False):
+def decode_response(data, /, request, offset=0, *, limits=None, legacy_server=False):
     """Decode the response (or event) that begins at `offset`. Bytes behind it are left alone.
 
     A response says little of itself: it is read in the light of its request.
@@ -1818,7 +1818,7 @@ def decode_response(data, /, request, offset=0, *, limits=None, short_previous=F
         request: The Request that it answers, or a RequestContext. An event is recognised
             whatever the request is.
         limits: The most to accept; Limits() by default.
-        short_previous: Read answers to 1.x requests as server 9.4 writes them: without the
+        legacy_server: Read answers to 1.x requests as server 9.4 writes them: without the
             zero length after a PUT_IF_ABSENT that succeeded and a REPLACE of a missing key, and
             with one after any KEY_DOES_NOT_EXIST, when FORCE_RETURN_VALUE was set [wire-core 7.3].
 
@@ -1839,7 +1839,7 @@ def decode_response(data, /, request, offset=0, *, limits=None, short_previous=F
     cdef Response out
     limits_of(limits, &bounds)
     decoding_of(&d, &bounds)
-    context_of(request, &c, short_previous)
+    context_of(request, &c, legacy_server)
     window(data, &view, offset, &start, &length)
     try:
         hr_decode_response(start, length, &c, &a, &d)
@@ -1936,7 +1936,7 @@ def trace_request(data, /, offset=0, *, limits=None):
         PyBuffer_Release(&view)
 
 
-def trace_response(data, /, request, offset=0, *, limits=None, short_previous=False):
+def trace_response(data, /, request, offset=0, *, limits=None, legacy_server=False):
     """Take a response apart as far as it can be read; see trace_request."""
     cdef Py_buffer view
     cdef const uint8_t *start = NULL
@@ -1948,7 +1948,7 @@ def trace_response(data, /, request, offset=0, *, limits=None, short_previous=Fa
     cdef list spans = []
     limits_of(limits, &bounds)
     decoding_of(&d, &bounds)
-    context_of(request, &c, short_previous)
+    context_of(request, &c, legacy_server)
     d.trace = note
     d.trace_arg = <void *>spans
     window(data, &view, offset, &start, &length)
@@ -2024,7 +2024,7 @@ cdef class Reader:
     Args:
         role: "client" reads responses and events, "server" reads requests.
         limits: The most to accept; Limits() by default.
-        short_previous: As for decode_response.
+        legacy_server: As for decode_response.
 
     Not to be used from two threads at once.
     """
@@ -2033,7 +2033,7 @@ cdef class Reader:
     cdef size_t start, end      # what has been received and not been taken yet
     cdef size_t wanted          # nothing can be taken before so many bytes are there
     cdef uint64_t taken         # bytes of the stream before `start`
-    cdef bint is_server, short_previous
+    cdef bint is_server, legacy_server
     cdef hr_limits limits
     cdef hr_context latest      # events and unmatched errors are read against it
     cdef dict pending           # message id -> Request or RequestContext
@@ -2043,11 +2043,11 @@ cdef class Reader:
     cdef int slot               # where its list belongs
     cdef hr_cursor cursor
 
-    def __init__(self, role="client", *, limits=None, short_previous=False):
+    def __init__(self, role="client", *, limits=None, legacy_server=False):
         if role not in ("client", "server"):
             raise ValueError(f"role: expected 'client' or 'server', got {role!r}")
         self.is_server = role == "server"
-        self.short_previous = short_previous
+        self.legacy_server = legacy_server
         limits_of(limits, &self.limits)
         self.block = _Block(BLOCK)
         self.pending = {}
@@ -2081,7 +2081,7 @@ cdef class Reader:
         cdef hr_context context
         if self.is_server:
             raise ValueError("a server's Reader expects no answers")
-        context_of(request, &context, self.short_previous)
+        context_of(request, &context, self.legacy_server)
         if message_id is None:
             if type(request) is not Request:
                 raise ValueError("message_id: a RequestContext has none of its own")
@@ -2219,7 +2219,7 @@ cdef class Reader:
         if row is NULL or not row.is_event:
             request = self.pending.get(message_id)
         if request is not None:
-            context_of(request, &c, self.short_previous)
+            context_of(request, &c, self.legacy_server)
         else:
             c = self.latest
             c.row = NULL

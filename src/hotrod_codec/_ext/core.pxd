@@ -280,7 +280,7 @@ cdef extern from "hotrod.h" nogil:
         uint8_t version
         uint8_t intelligence
         uint32_t flags
-        bint short_previous
+        bint legacy_server
 
     ctypedef struct hr_response:
         const hr_row *row
