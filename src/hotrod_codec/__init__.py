@@ -19,12 +19,11 @@ from hotrod_codec._ext.codec import (
     __version__,
     decode_request,
     decode_response,
-    encode_request,
-    encode_response,
     layout,
     trace_request,
     trace_response,
 )
+from hotrod_codec._ext.encoding import encode_request, encode_response
 from hotrod_codec._ext.hashing import HashWheel, murmur2, murmur3, segment_of, segments_of
 from hotrod_codec.errors import (
     AuthenticationError,

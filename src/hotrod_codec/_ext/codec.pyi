@@ -1,6 +1,5 @@
 # Types of codec.pyx; stubtest compares the two. Documentation stands in the .pyx.
 
-from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self, SupportsIndex, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
@@ -15,33 +14,7 @@ __version__: str
 _Span: TypeAlias = tuple[str, int, int, str, int]
 # field, offset, bytes
 _Missing: TypeAlias = tuple[str, int, int]
-_Params: TypeAlias = Mapping[str, Buffer] | Iterable[tuple[str, Buffer]]
 
-def encode_request(
-    op: Op | str,
-    /,
-    *,
-    version: Version | int | str = "4.1",
-    message_id: int = 0,
-    cache: str = "",
-    flags: int = 0,
-    intelligence: int = 1,
-    topology_id: int = 0,
-    key_media_type: MediaType | str | None = None,
-    value_media_type: MediaType | str | None = None,
-    other_params: _Params | None = None,
-    **fields: Any,
-) -> bytes: ...
-def encode_response(
-    op: Op | str,
-    /,
-    *,
-    version: Version | int | str = "4.1",
-    message_id: int = 0,
-    status: int = 0,
-    topology: Topology | None = None,
-    **fields: Any,
-) -> bytes: ...
 def decode_request(
     data: Buffer, /, offset: int = 0, *, limits: Limits | None = None
 ) -> Request | None: ...

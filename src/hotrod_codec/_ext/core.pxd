@@ -1,4 +1,4 @@
-# hotrod.h, as Cython sees it: what codec.pyx uses of it, name for name.
+# hotrod.h, as Cython sees it: what the modules use of it, name for name.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
