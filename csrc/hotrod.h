@@ -457,6 +457,27 @@ const uint8_t *hr_get_item(const hr_cursor *c, const uint8_t *p, const uint8_t *
 /* Read a slice at `p`, which has been walked over. Returns the place behind it. */
 const uint8_t *hr_next_slice(const uint8_t *p, hr_slice *slice);
 
+/* Read a slice of the usual form at `p`: a canonical length of one or two bytes, at most `most`,
+ * and all of it before `end`. Returns the place behind it, or NULL for anything else, which
+ * hr_walk_list then reads or refuses. */
+static inline const uint8_t *hr_skim_slice(const uint8_t *p, const uint8_t *end, uint64_t most,
+                                           hr_slice *slice)
+{
+    if (end - p < 2) /* an empty slice at the very end is left to the plain way, too */
+        return NULL;
+    size_t len = *p++;
+    if (len >= 0x80) {
+        size_t high = *p++;
+        if (high - 1 >= 0x7f) /* 0: not canonical */
+            return NULL;
+        len += (high - 1) << 7;
+    }
+    if (len > (size_t)(end - p) || len > most)
+        return NULL;
+    *slice = (hr_slice){p, len};
+    return p + len;
+}
+
 /* The most items that a list of this kind can have. */
 size_t hr_most_items(hr_kind kind);
 

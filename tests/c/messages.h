@@ -991,6 +991,28 @@ static inline bool same_stop(const hr_stop *a, const hr_stop *b)
            a->wanted == b->wanted && a->found == b->found && a->item == b->item;
 }
 
+/* What hr_skim_slice takes, the plain reader takes as well; what it leaves is cut short, empty at
+ * the end, not canonical, beyond a limit, or 16 KiB long. Returns a problem, or NULL. */
+static inline const char *compare_skim(const uint8_t *in, size_t len, const hr_limits *limits)
+{
+    hr_cursor c = {.kind = HR_BYTES_LIST, .left = 1};
+    hr_item item = {.key = {NULL, 0}};
+    hr_slice slice;
+    hr_stop stop;
+    size_t used;
+    const uint8_t *behind = hr_skim_slice(in, in + len, limits->bytes, &slice);
+    bool plain = hr_walk_list(&c, in, len, 1, limits, &used, &stop) == HR_OK;
+    if (plain)
+        hr_get_item(&c, in, in + used, &item);
+    if (behind == NULL)
+        return plain && !c.loose && len > 1 && used < (1 << 14) ? "it was skimmed over" : NULL;
+    if (!plain || c.loose)
+        return "the plain reader does not take it";
+    return behind == in + used && slice.data == item.key.data && slice.len == item.key.len
+               ? NULL
+               : "it is another slice";
+}
+
 /* Decode as a reader does whose input comes in pieces: `cut[i]` says that a piece ends before byte
  * i. A list that ends the frame is walked `most` items at a time. The result is to be that of one
  * call of decode_message; each piece lies in a block of its own size, so slices of `m` point into

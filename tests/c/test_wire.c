@@ -316,13 +316,48 @@ static void test_counts_have_limits(void)
     free(in);
 }
 
+/* Lengths of the usual form and their neighbours, whole and cut. */
+static void test_skimming_agrees_with_reading(void)
+{
+    static const size_t LENGTHS[] = {0, 1, 2, 127, 128, 129, 255, 256, 16383, 16384, 16385};
+    const hr_limits few = {.bytes = 128};
+    for (size_t i = 0; i < sizeof LENGTHS / sizeof LENGTHS[0]; i++) {
+        size_t size = hr_varint_size(LENGTHS[i]) + LENGTHS[i];
+        uint8_t *in = exact_block(size + 1);
+        hr_put_varint(in, LENGTHS[i]);
+        hr_slice slice = {NULL, 0};
+        const uint8_t *behind = hr_skim_slice(in, in + size + 1, UINT64_MAX, &slice);
+        CHECK(LENGTHS[i] > 16383 ? behind == NULL : behind == in + size && slice.len == LENGTHS[i]);
+        behind = hr_skim_slice(in, in + size + 1, few.bytes, &slice);
+        CHECK((behind != NULL) == (LENGTHS[i] <= few.bytes));
+        CHECK(compare_skim(in, size, &few) == NULL);
+        for (size_t cut = 0; cut <= size; cut += cut < 5 || cut + 5 > size ? 1 : size - cut - 3) {
+            uint8_t *part = exact_copy(in, cut);
+            CHECK(compare_skim(part, cut, &NO_LIMITS) == NULL);
+            CHECK(cut == size || hr_skim_slice(part, part + cut, UINT64_MAX, &slice) == NULL);
+            free(part);
+        }
+        free(in);
+    }
+    static const char *const UNUSUAL[] = {"80 00", "81 00 aa", "ff 80 00", "80 80 00", "ff"};
+    for (size_t i = 0; i < sizeof UNUSUAL / sizeof UNUSUAL[0]; i++) {
+        size_t size;
+        uint8_t *in = exact_hex(UNUSUAL[i], &size);
+        hr_slice slice;
+        CHECK(hr_skim_slice(in, in + size, UINT64_MAX, &slice) == NULL);
+        CHECK(compare_skim(in, size, &NO_LIMITS) == NULL);
+        free(in);
+    }
+}
+
 int main(void)
 {
-    return RUN(
-        TEST(test_varints_have_one_shortest_form), TEST(test_padded_varints_are_read_as_loose),
-        TEST(test_overlong_varints_are_refused), TEST(test_bits_beyond_the_type_are_refused),
-        TEST(test_varints_round_trip), TEST(test_fixed_width_numbers_are_big_endian),
-        TEST(test_cut_numbers_say_what_is_missing), TEST(test_a_bool_of_another_value_is_loose),
-        TEST(test_the_first_failure_stays), TEST(test_slices),
-        TEST(test_slices_are_written_with_their_length), TEST(test_counts_have_limits));
+    return RUN(TEST(test_varints_have_one_shortest_form),
+               TEST(test_padded_varints_are_read_as_loose), TEST(test_overlong_varints_are_refused),
+               TEST(test_bits_beyond_the_type_are_refused), TEST(test_varints_round_trip),
+               TEST(test_fixed_width_numbers_are_big_endian),
+               TEST(test_cut_numbers_say_what_is_missing),
+               TEST(test_a_bool_of_another_value_is_loose), TEST(test_the_first_failure_stays),
+               TEST(test_slices), TEST(test_slices_are_written_with_their_length),
+               TEST(test_counts_have_limits), TEST(test_skimming_agrees_with_reading));
 }

@@ -235,6 +235,9 @@ static void check(const uint8_t *control, const uint8_t *frame, size_t len)
     }
     free(cut);
 
+    for (size_t i = 0; i < len; i++)
+        ASK_NONE(compare_skim(in + i, len - i, &limits));
+
     if (like.is_response)
         check_peek(&like, in, len, &whole, &d);
     if (result == HR_OK) {

@@ -21,6 +21,7 @@ from libc.string cimport memcpy, memmove, memset
 cimport cython
 
 from hotrod_codec._ext.arguments cimport *
+from hotrod_codec._ext cimport bulk
 from hotrod_codec._ext.core cimport *
 from hotrod_codec._ext.encoding cimport encode_request_fields, encode_response_fields
 
@@ -41,9 +42,6 @@ cdef extern from *:
     #endif
     """
     const char *HOTROD_VERSION
-
-cdef extern from "Python.h":
-    void PyObject_GC_UnTrack(PyObject *item)
 
 __version__ = HOTROD_VERSION.decode()
 
@@ -153,29 +151,36 @@ cdef object bits_of(const hr_bits *b):
 cdef int extend_list(list out, const hr_cursor *c, hr_slice encoded, size_t count) except -1:
     """Append `count` items, which have been walked over, to `out`."""
     cdef hr_item item
-    cdef tuple pair
-    cdef hr_kind kind = c.kind
     cdef const uint8_t *p = encoded.data
     cdef const uint8_t *end = p + encoded.len
-    if kind == HR_PAIRS or kind == HR_PAIRS_MORE:
-        for _ in range(count):
-            p = hr_get_item(c, p, end, &item)
-            pair = (bytes_of(item.key), bytes_of(item.value))
-            # Holds nothing but bytes: the collector would find that out later, at a price.
-            PyObject_GC_UnTrack(<PyObject *>pair)
-            out.append(pair)
-    elif is_single(kind):
-        for _ in range(count):
-            p = hr_get_item(c, p, end, &item)
-            out.append(bytes_of(item.key))
-    else:
-        for _ in range(count):
-            p = hr_get_item(c, p, end, &item)
-            out.append(item_of(c, &item))
+    for _ in range(count):
+        p = hr_get_item(c, p, end, &item)
+        out.append(item_of(c, &item))
     return 0
 
 
+cdef list new_items(const hr_cursor *c, const uint8_t *data, size_t size, const hr_limits *limits):
+    """An empty list for the items that `data` begins with."""
+    return bulk.new_list(c, data, size, limits) if bulk.is_bulk(c.kind) else []
+
+
+cdef int take_items(list out, hr_cursor *c, const uint8_t *data, size_t size,
+                    const hr_limits *limits, size_t *used, hr_stop *stop) except -1:
+    """Append the whole items that `data` holds; as hr_walk_list."""
+    cdef size_t before = c.count
+    cdef hr_slice walked
+    if bulk.is_bulk(c.kind):
+        return bulk.take_items(out, c, data, size, limits, used, stop)
+    hr_walk_list(c, data, size, <size_t>-1, limits, used, stop)
+    walked.data, walked.len = data, used[0]
+    return extend_list(out, c, walked, c.count - before)
+
+
 cdef object item_of(const hr_cursor *c, const hr_item *item):
+    if is_single(c.kind):
+        return bytes_of(item.key)
+    if c.kind == HR_PAIRS or c.kind == HR_PAIRS_MORE:
+        return (bytes_of(item.key), bytes_of(item.value))
     if c.kind == HR_TEXT_LIST:
         return text_of(item.key)
     if c.kind == HR_TEXT_PAIRS:
@@ -368,6 +373,22 @@ cdef class Message:
         self.put(slot + 2, bytes_of(e.key))
         if kind == HR_WRITE_EVENT:
             self.put(slot + 3, e.entry_version)
+        return 0
+
+    cdef int list_slot(self) noexcept:
+        """Where a list that ends the body belongs: last, but for a response's `error`."""
+        return <int>len(self.names) - (1 if type(self) is Request else 2)
+
+    cdef int put_items(self, list items, const hr_cursor *c, size_t size) except -1:
+        """`items` is the list that ends the body; they took `size` bytes."""
+        cdef int slot = self.list_slot()
+        cdef bint loose = self.loose or c.loose
+        cdef PyObject *empty = self.values[slot]
+        self.values[slot] = NULL
+        Py_XDECREF(empty)
+        self.put(slot, mapping_of(items, &loose) if is_mapping(c.kind) else items)
+        self.loose = loose
+        self.c_size += size
         return 0
 
     cdef int keep_raw(self, const uint8_t *frame) except -1:
@@ -870,6 +891,24 @@ cdef void decoding_of(hr_decoding *d, const hr_limits *limits) noexcept:
     d.limits = limits
 
 
+cdef bint add_list(Message message, hr_decoding *d, const uint8_t *frame, size_t size, str name,
+                   uint64_t base) except -1:
+    """Read the list that ends the frame, if there is one. False: it goes on behind `size`."""
+    cdef const uint8_t *data = frame + d.used
+    cdef size_t used = 0
+    cdef hr_stop stop
+    if d.into is NULL:
+        return True
+    items = new_items(&d.list, data, size - d.used, d.limits)
+    take_items(items, &d.list, data, size - d.used, d.limits, &used, &stop)
+    if stop.result == HR_NEED_MORE:
+        return False
+    if stop.result != HR_OK:
+        raise error_of(&stop, name, base + d.used)
+    message.put_items(items, &d.list, used)
+    return True
+
+
 def decode_request(data, /, offset=0, *, limits=None):
     """Decode the request that begins at `offset`. Bytes behind it are left alone.
 
@@ -893,6 +932,7 @@ def decode_request(data, /, offset=0, *, limits=None):
     cdef Request out
     limits_of(limits, &bounds)
     decoding_of(&d, &bounds)
+    d.stop_at_list = True
     window(data, &view, offset, &start, &length)
     try:
         hr_decode_request(start, length, &q, &d)
@@ -901,6 +941,8 @@ def decode_request(data, /, offset=0, *, limits=None):
         if d.stop.result != HR_OK:
             raise error_of(&d.stop, request_name(&q), offset)
         out = request_of(&q, d.used)
+        if not add_list(out, &d, start, length, request_name(&q), offset):
+            return None
         out.keep_raw(start)
         return out
     finally:
@@ -938,6 +980,7 @@ def decode_response(data, /, request, offset=0, *, limits=None, legacy_server=Fa
     cdef Response out
     limits_of(limits, &bounds)
     decoding_of(&d, &bounds)
+    d.stop_at_list = True
     context_of(request, &c, legacy_server)
     window(data, &view, offset, &start, &length)
     try:
@@ -952,6 +995,8 @@ def decode_response(data, /, request, offset=0, *, limits=None, legacy_server=Fa
                     f"found {a.message_id}, the request has {request.message_id}",
                     op=response_name(&c), field="message id", offset=offset + 1)
         out = response_of(&a, d.used)
+        if not add_list(out, &d, start, length, response_name(&c), offset):
+            return None
         out.keep_raw(start)
         return out
     finally:
@@ -1139,7 +1184,7 @@ cdef class Reader:
     cdef object failure
     cdef Message partial        # a message whose list is still arriving
     cdef list items
-    cdef int slot               # where its list belongs
+    cdef size_t items_size      # bytes that its items took
     cdef hr_cursor cursor
 
     def __init__(self, role="client", *, limits=None, legacy_server=False):
@@ -1345,13 +1390,9 @@ cdef class Reader:
             message.keep_raw(frame)
             return message
         self.take(d.used)
-        self.slot = <int>len(message.names) - 1
-        if type(message) is not Request:
-            self.slot -= 1  # the last name of a response is `error`
-        Py_XDECREF(message.values[self.slot])
-        message.values[self.slot] = NULL
         self.partial = message
-        self.items = []
+        self.items = new_items(&d.list, frame + d.used, self.end - self.start, &self.limits)
+        self.items_size = 0
         self.cursor = d.list
         whole = self.resume()
         if whole is not None:
@@ -1361,22 +1402,14 @@ cdef class Reader:
     cdef object resume(self):
         """Take in as many whole items as are there."""
         cdef size_t used = 0
-        cdef size_t before = self.cursor.count
         cdef hr_stop stop
-        cdef hr_slice walked
-        cdef const uint8_t *data = self.block.data + self.start
         cdef Message message = self.partial
-        cdef object value
-        cdef bint loose = message.loose
-        stop.result = HR_OK
         if not self.cursor.ended:
             if self.end - self.start < self.wanted:
                 return None
-            hr_walk_list(&self.cursor, data, self.end - self.start, <size_t>-1, &self.limits,
-                         &used, &stop)
-            walked.data, walked.len = data, used
-            extend_list(self.items, &self.cursor, walked, self.cursor.count - before)
-            message.c_size += used
+            take_items(self.items, &self.cursor, self.block.data + self.start,
+                       self.end - self.start, &self.limits, &used, &stop)
+            self.items_size += used
             self.take(used)
             if stop.result == HR_NEED_MORE:
                 # Only the item that is cut counts here; a hint for the rest is no use, as every
@@ -1385,13 +1418,7 @@ cdef class Reader:
                 return None
             if stop.result != HR_OK:
                 return self.fail(error_of(&stop, message.kind(), self.taken - used))
-        value = self.items
-        if self.cursor.loose:
-            loose = True
-        if is_mapping(self.cursor.kind):
-            value = mapping_of(self.items, &loose)
-        message.loose = loose
-        message.put(self.slot, value)
+        message.put_items(self.items, &self.cursor, self.items_size)
         self.partial = None
         self.items = None
         return message

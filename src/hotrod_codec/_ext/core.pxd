@@ -340,6 +340,8 @@ cdef extern from "hotrod.h" nogil:
     const uint8_t *hr_get_item(const hr_cursor *c, const uint8_t *p, const uint8_t *end,
                                hr_item *item)
     const uint8_t *hr_next_slice(const uint8_t *p, hr_slice *slice)
+    const uint8_t *hr_skim_slice(const uint8_t *p, const uint8_t *end, uint64_t most,
+                                 hr_slice *slice)
     size_t hr_most_items(hr_kind kind)
     void hr_get_servers(const hr_topology *topology, hr_server *servers)
     void hr_get_owners(const hr_topology *topology, uint8_t *sizes, uint32_t *owners)

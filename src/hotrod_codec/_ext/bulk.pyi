@@ -1,0 +1,1 @@
+# Types of bulk.pyx; stubtest compares the two. Documentation stands in the .pyx.
