@@ -9,6 +9,9 @@ The codec encodes and decodes requests, responses and events of every protocol v
 fields are listed at Op.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from hotrod_codec._ext.codec import (
     Event,
     Message,
@@ -59,6 +62,9 @@ from hotrod_codec.values import (
     Xid,
 )
 
+if TYPE_CHECKING:
+    from hotrod_codec.server import EmbeddedServer
+
 __all__ = [
     "MEDIA_TYPES",
     "AuthenticationError",
@@ -66,6 +72,7 @@ __all__ = [
     "CounterConfiguration",
     "DecodeError",
     "Duration",
+    "EmbeddedServer",
     "EncodeError",
     "Event",
     "FieldLayout",
@@ -115,3 +122,15 @@ __all__ = [
     "trace_request",
     "trace_response",
 ]
+
+# What needs asyncio or sockets is imported when it is asked for: the codec alone needs neither.
+_LAZY = {"EmbeddedServer": "hotrod_codec.server"}
+
+
+if not TYPE_CHECKING:  # for type checkers there are no other names than those above
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'hotrod_codec' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return value

@@ -1,0 +1,71 @@
+"""A blocking socket that speaks to an embedded server with the codec alone."""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+from typing import Any, Self
+
+from hotrod_codec import Event, Op, Response, decode_request, decode_response, encode_request
+
+SECONDS = 10.0
+
+
+class Peer:
+    """One connection: one request, one answer. Events are kept."""
+
+    def __init__(self, address: tuple[str, int], version: str = "4.1") -> None:
+        self.version = version
+        self.socket = socket.create_connection(address, timeout=SECONDS)
+        self.events: list[Event] = []
+        self._received = b""
+        self._last_id = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
+
+    def send(self, op: Op, **arguments: Any) -> Any:
+        """Send a request; return it, for `answer`."""
+        self._last_id += 1
+        arguments.setdefault("message_id", self._last_id)
+        frame = encode_request(op, version=self.version, **arguments)
+        self.socket.sendall(frame)
+        return decode_request(frame)
+
+    def call(self, op: Op, **arguments: Any) -> Response:
+        return self.answer(self.send(op, **arguments))
+
+    def answer(self, request: Any) -> Response:
+        """The next message that is no event."""
+        while True:
+            message = self.message(request)
+            if not isinstance(message, Event):
+                return message
+            self.events.append(message)
+
+    def message(self, request: Any) -> Response:
+        while (message := decode_response(self._received, request)) is None:
+            data = self.socket.recv(1 << 18)
+            if not data:
+                raise EOFError("the server closed the connection")
+            self._received += data
+        self._received = self._received[message.size :]
+        return message
+
+    def rest(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        found = self._received
+        try:
+            while data := self.socket.recv(1 << 18):
+                found += data
+        except ConnectionResetError:
+            pass
+        return found
