@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from hotrod_codec._ext.codec import Request
+from hotrod_codec import Request
 from hotrod_codec.errors import AuthenticationError
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.sasl import MECHANISMS, ServerExchange, server_exchange

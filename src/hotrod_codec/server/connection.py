@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from hotrod_codec._ext.codec import Reader, Request, encode_response
+from hotrod_codec import Reader, Request, encode_response
 from hotrod_codec.errors import DecodeError, LimitError
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.server.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from hotrod_codec._ext.codec import Request, encode_response
+from hotrod_codec import Request, encode_response
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.server.session import RefusedError, Session
 from hotrod_codec.server.store import Cache, CacheConfiguration, Cluster

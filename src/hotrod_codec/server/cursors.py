@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from hotrod_codec._ext.codec import Request
+from hotrod_codec import Request
 from hotrod_codec.ops import Op, Status, Version
 from hotrod_codec.server import entries, listeners
 from hotrod_codec.server.media import Conversion, convert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hotrod_codec._ext.codec import Request
+from hotrod_codec import Request
 from hotrod_codec.ops import Flag, Op, Status, Version
 from hotrod_codec.server import listeners
 from hotrod_codec.server.media import Conversion, convert

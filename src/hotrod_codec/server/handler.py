@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from hotrod_codec._ext.codec import Request, encode_response
+from hotrod_codec import Request, encode_response
 from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Flag, Op, Status, TimeUnit, Version
 from hotrod_codec.server import (

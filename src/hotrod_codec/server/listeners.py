@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hotrod_codec import protostream
-from hotrod_codec._ext.codec import Request, encode_response
-from hotrod_codec._ext.hashing import murmur3
+from hotrod_codec import Request, encode_response, murmur3, protostream
 from hotrod_codec.ops import Op, Status, Version
 from hotrod_codec.server.media import Conversion, convert
 from hotrod_codec.server.session import RefusedError, Session

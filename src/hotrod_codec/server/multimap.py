@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hotrod_codec._ext.codec import Request
+from hotrod_codec import Request
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.server.media import Conversion, convert
 from hotrod_codec.server.session import RefusedError, Session

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from hotrod_codec._ext.hashing import segment_of, segments_of
+from hotrod_codec import segment_of, segments_of
 from hotrod_codec.server.ownership import Owners, spread
 from hotrod_codec.values import MediaType, Metadata
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from hotrod_codec._ext.codec import Request
+from hotrod_codec import Request
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.protostream import schemas
 from hotrod_codec.server import configuration

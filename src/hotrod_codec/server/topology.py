@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from hotrod_codec._ext.hashing import murmur3, segments_of
+from hotrod_codec import murmur3, segments_of
 from hotrod_codec.server.store import DISTRIBUTED, INVALIDATION, Cache
 from hotrod_codec.values import ServerAddress, Topology
 
