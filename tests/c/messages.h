@@ -976,6 +976,43 @@ static inline const char *difference(pool *p, const message *ours, const message
     return *f == *g ? NULL : "fields";
 }
 
+/* ---- the quick path
+ * -------------------------------------------------------------------------------------- */
+
+/* What the quick path says of a frame has to be what decode_message said of it: `plain`, and where
+ * it stopped. Sets `*taken` when it says anything. Returns a problem, or NULL. */
+static inline const char *quick_problem(const uint8_t *in, size_t len, const message *plain,
+                                        const hr_decoding *d, bool *taken)
+{
+    uint64_t id = 0;
+    uint8_t status = 0;
+    hr_slice value = {0};
+    *taken = false;
+    if (!plain->is_response)
+        return NULL;
+    const hr_response *a = &plain->response;
+    const uint8_t *end = hr_quick_id(in, in + len, &id);
+    if (end)
+        end = hr_quick_answer(end, in + len, plain->context.row, plain->context.version,
+                              d->limits->bytes, &status, &value);
+    if (!end)
+        return NULL;
+    *taken = true;
+    if (d->stop.result != HR_OK || a->loose || a->is_error || a->topology.form != HR_TOPOLOGY_NONE)
+        return "quickly taken, and not plain";
+    if (a->row != plain->context.row || a->row->is_event)
+        return "quickly taken for an answer";
+    if (end != in + d->used || id != a->message_id || status != a->status)
+        return "quickly taken with another head or length";
+    const uint8_t *fields = hr_response_fields(a);
+    if (value.data == NULL)
+        return fields[0] == HR_END ? NULL : "quickly taken without its fields";
+    if (fields[0] == HR_END || fields[1] != HR_END || hr_fields[fields[0]].kind != HR_BYTES)
+        return "quickly taken with a field that it has not";
+    const hr_slice *slice = const_member_of(&a->body, &hr_fields[fields[0]]);
+    return slice->data == value.data && slice->len == value.len ? NULL : "another value quickly";
+}
+
 /* ---- decoding in pieces
  * ---------------------------------------------------------------------------------- */
 

@@ -129,6 +129,8 @@ static void check_round_trip(const message *m, uint64_t *state)
         return;
     }
     CHECK_NONE(difference(&blocks, m, &got));
+    bool quick;
+    CHECK_NONE(quick_problem(in, size, &got, &d, &quick));
 
     uint8_t *out = encode_message(&got, &size_again);
     check_at(__LINE__, size_again == size && !memcmp(in, out, size), "encodes differently", m, in,
@@ -311,6 +313,95 @@ static void test_small_lists_in_all_pieces(void)
     printf("%zu lists\n", lists);
 }
 
+/* Answers without topology that have no field, or one that is a byte string: in all versions whose
+ * answers do not depend on a flag of the request. */
+static void test_which_answers_are_quick(void)
+{
+    static message made, got;
+    const message *m = &made;
+    maker mk = {.state = 5, .pool = &blocks, .most = 3};
+    size_t empty = 0, with_bytes = 0;
+    for (size_t i = 0; i < hr_num_rows; i++) {
+        const hr_row *row = &hr_rows[i];
+        for (size_t v = 0; v < NUM_VERSIONS; v++) {
+            for (uint8_t status = 0; status <= 2; status++) {
+                if (!row_has(row, ALL_VERSIONS[v]) || row->is_event)
+                    continue;
+                make_response(&mk, row, ALL_VERSIONS[v], status, &made);
+                made.response.topology = (hr_topology){0};
+                made.response.message_id >>= 1; /* the longest ids are not */
+                const uint8_t *fields = hr_response_fields(&made.response);
+                bool is_bytes = fields[0] != HR_END && fields[1] == HR_END &&
+                                hr_fields[fields[0]].kind == HR_BYTES;
+                bool wanted = ALL_VERSIONS[v] >= 20 && (fields[0] == HR_END || is_bytes);
+                size_t size;
+                uint8_t *in = encode_message(&made, &size);
+                prepare_message(&made, 0, &got);
+                hr_decoding d = decoding();
+                CHECK_OF(decode_message(in, size, &got, &d) == HR_OK);
+                bool quick;
+                CHECK_NONE(quick_problem(in, size, &got, &d, &quick));
+                CHECK_OF(quick == wanted);
+                empty += quick && !is_bytes;
+                with_bytes += quick && is_bytes;
+                for (size_t n = 0; n < size; n++) {
+                    uint8_t *cut = exact_copy(in, n);
+                    hr_decoding part = decoding();
+                    prepare_message(&made, 0, &got);
+                    decode_message(cut, n, &got, &part);
+                    CHECK_NONE(quick_problem(cut, n, &got, &part, &quick));
+                    free(cut);
+                }
+                free(in);
+                pool_empty(&blocks);
+            }
+        }
+    }
+    CHECK(empty > 0 && with_bytes > 0);
+    printf("%zu quick answers without a field, %zu with bytes\n", empty, with_bytes);
+}
+
+/* An answer to GET, but for one thing. */
+static void test_which_answers_are_not_quick(void)
+{
+    static const char *const frames[] = {
+        "a1 05 04 00 00 0161",                   /* this one is */
+        "a0 05 04 00 00 0161",                   /* magic */
+        "a1 8500 04 00 00 0161",                 /* a padded id */
+        "a1 ffffffffffffffffff01 04 00 00 0161", /* the longest id */
+        "a1 05 06 00 00 0161",                   /* another operation */
+        "a1 05 50 85 00 0161",                   /* an error */
+        "a1 05 04 03 00 0161",                   /* a status that it never has */
+        "a1 05 04 06 00 0161",                   /* a rare one */
+        "a1 05 04 00 01 07 00 0161",             /* a topology */
+        "a1 05 04 00 02 0161",                   /* a marker that is loose */
+        "a1 05 04 00 00 8100 61",                /* a padded length */
+        "a1 05 04 00 00 ffffffff07 61",          /* a length that is never there */
+        "a1 05 04 00 00 0261",                   /* the end is not there */
+        "a1 05 04 00 00",
+        "",
+    };
+    for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
+        static message like, got;
+        const message *m = &like;
+        size_t size;
+        uint8_t *in = exact_hex(frames[i], &size);
+        like.is_response = true;
+        like.context = (hr_context){
+            .row = row_called("GET"), .version = 31, .intelligence = HR_TOPOLOGY_AWARE};
+        for (int bytes = 0; bytes < 2; bytes++) {
+            const hr_limits limits = {.bytes = (uint64_t)bytes, .servers = 1};
+            hr_decoding d = {.limits = &limits};
+            prepare_message(&like, 0, &got);
+            decode_message(in, size, &got, &d);
+            bool quick;
+            CHECK_NONE(quick_problem(in, size, &got, &d, &quick));
+            CHECK_OF(quick == (i == 0 && bytes == 1));
+        }
+        free(in);
+    }
+}
+
 static void test_rows_are_found_by_their_codes(void)
 {
     size_t requests = 0, responses = 0;
@@ -346,6 +437,7 @@ int main(void)
 {
     int result = RUN(TEST(test_rows_are_found_by_their_codes),
                      TEST(test_versions_and_statuses_are_those_of_the_table),
+                     TEST(test_which_answers_are_quick), TEST(test_which_answers_are_not_quick),
                      TEST(test_every_request_round_trips), TEST(test_every_response_round_trips),
                      TEST(test_long_lists_round_trip), TEST(test_small_lists_in_all_pieces));
     pool_end(&blocks);

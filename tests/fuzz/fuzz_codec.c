@@ -28,7 +28,7 @@ static _Noreturn void finding(const char *what, int line)
             finding(found_, __LINE__);  \
     } while (0)
 
-static size_t executions, results[HR_OVER_LIMIT + 1], loose_ones, resumed_lists;
+static size_t executions, results[HR_OVER_LIMIT + 1], loose_ones, resumed_lists, quick_ones;
 static size_t reached[2][256]; /* requests and responses of each row that were whole */
 
 static pool blocks;
@@ -216,6 +216,10 @@ static void check(const uint8_t *control, const uint8_t *frame, size_t len)
         ASK(*loose_of(&whole) == *loose_of(&other));
     }
 
+    bool quick;
+    ASK_NONE(quick_problem(in, len, &whole, &d, &quick));
+    quick_ones += quick;
+
     /* In pieces. */
     bool *cut = (bool *)exact_block((len + 1) * sizeof *cut);
     memset(cut, false, len + 1);
@@ -312,7 +316,9 @@ bool fuzz_report(FILE *to)
         fprintf(to, " %s %zu", names[i], results[i]);
         all = all && results[i] > 0;
     }
-    fprintf(to, "\n%zu loose, %zu with a list to resume\n", loose_ones, resumed_lists);
+    fprintf(to, "\n%zu loose, %zu with a list to resume, %zu quick\n", loose_ones, resumed_lists,
+            quick_ones);
+    all = all && quick_ones > 0;
     fprintf(to, "%-40s %10s %10s\n", "decoded whole", "requests", "responses");
     for (size_t i = 0; i < hr_num_rows; i++) {
         bool missing = reached[1][i] == 0 || (reached[0][i] == 0 && !hr_rows[i].is_event);

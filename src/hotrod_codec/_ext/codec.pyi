@@ -95,7 +95,6 @@ class Request(Message):
     @property
     def other_params(self) -> dict[str, bytes]: ...
 
-@disjoint_base
 class Response(Message):
     @property
     def status(self) -> Status: ...

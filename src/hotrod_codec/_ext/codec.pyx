@@ -6,7 +6,7 @@ Borrows buffers, calls the core, builds objects, raises. Knows no layout and no 
 field follows which, and when, the core says. Makes the values of hotrod_codec.values.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.buffer cimport (
     PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
 )
@@ -258,7 +258,33 @@ cdef object topology_of(const hr_topology *t):
 
 # ---- messages -----------------------------------------------------------------------------------
 
+cdef enum:
+    INLINE_VALUES = 2  # values of a body that stand in the message itself: most have no more
+
+    # Bits of `traits`.
+    LOOSE = 1          # not written as encoding writes it
+    IS_ERROR = 2
+
+
+@cython.final
 @cython.no_gc
+@cython.freelist(16)
+cdef class _Rest:
+    """What few messages have, apart from them: a small message is a quick one."""
+
+    cdef PyObject *values[MAX_VALUES - INLINE_VALUES]
+    cdef bytes raw                   # the frame, when it is loose
+    cdef object topology
+    cdef object key_media_type, value_media_type
+    cdef dict other_params
+
+    def __dealloc__(self):
+        for i in range(MAX_VALUES - INLINE_VALUES):
+            Py_XDECREF(self.values[i])
+
+
+@cython.no_gc
+@cython.freelist(64)
 cdef class Message:
     """A decoded frame. Its fields are attributes and items: `message.key`, `message["key"]`.
 
@@ -270,196 +296,68 @@ cdef class Message:
         fields: The fields that the frame carried, by name.
     """
 
-    cdef const hr_row *row
+    # 64 bytes for a response. No cdef methods: they would add a table to each message.
     cdef uint64_t c_message_id
     cdef size_t c_size
-    cdef uint8_t c_version
-    cdef bint loose
     cdef uint32_t carried            # bit i: the frame carried value i
-    cdef tuple names
-    cdef bytes raw                   # the frame, when it is loose
-    cdef PyObject *values[MAX_VALUES]
+    cdef uint8_t row_number          # 1 + the row's index; 0: an error with no known request
+    cdef uint8_t c_version           # 0: made by __new__ alone
+    cdef uint8_t c_status            # a response's; the client intelligence of a request
+    cdef uint8_t traits
+    cdef object first, second        # values 0 and 1
+    cdef _Rest rest                  # None, or all others
 
     def __init__(self):
         raise TypeError(f"{type(self).__name__} comes from decoding")
 
-    def __dealloc__(self):
-        for i in range(MAX_VALUES):
-            Py_XDECREF(self.values[i])
-
-    cdef int put(self, int slot, object value) except -1:
-        Py_INCREF(value)
-        self.values[slot] = <PyObject *>value
-        self.carried |= <uint32_t>1 << slot
-        return 0
-
-    cdef object value_at(self, Py_ssize_t slot):
-        return None if self.values[slot] is NULL else <object>self.values[slot]
-
-    cdef int put_body(self, const uint8_t *ids, hr_body *body, int first) except -1:
-        """Make the attributes of the fields `ids`, the first of which has the slot `first`."""
-        cdef int slot = first
-        cdef const hr_field *f
-        while ids[0] != HR_END:
-            f = &hr_fields[ids[0]]
-            if hr_has_field(f, self.c_version):
-                self.put_field(slot, <hr_kind>f.kind, member_of(body, f))
-            slot += <int>len(<tuple>FIELD_NAMES[ids[0]])
-            ids += 1
-        return 0
-
-    cdef int put_field(self, int slot, hr_kind kind, void *member) except -1:
-        cdef bint loose = self.loose
-        if kind == HR_BYTES:
-            self.put(slot, bytes_of((<hr_slice *>member)[0]))
-        elif kind == HR_TEXT:
-            self.put(slot, text_of((<hr_slice *>member)[0]))
-        elif kind == HR_U8 or kind == HR_COUNTER_STATE:
-            self.put(slot, (<uint8_t *>member)[0])
-        elif kind == HR_BOOL:
-            self.put(slot, (<uint8_t *>member)[0] != 0)
-        elif kind == HR_VINT:
-            self.put(slot, (<uint32_t *>member)[0])
-        elif kind == HR_VLONG:
-            self.put(slot, (<uint64_t *>member)[0])
-        elif kind == HR_I32:
-            self.put(slot, (<int32_t *>member)[0])
-        elif kind == HR_I64:
-            self.put(slot, (<int64_t *>member)[0])
-        elif kind == HR_LIFE:
-            lifespan, max_idle = life_of(<hr_life *>member)
-            self.put(slot, lifespan)
-            self.put(slot + 1, max_idle)
-        elif kind == HR_META:
-            self.put(slot, metadata_of(<hr_meta *>member))
-        elif kind == HR_OLD_VALUE:
-            self.put(slot, bytes_of((<hr_old_value *>member).value))
-            if self.c_version >= HR_PREVIOUS_METADATA_SINCE:
-                self.put(slot + 1, metadata_of(&(<hr_old_value *>member).metadata))
-        elif kind == HR_MEDIA:
-            self.put(slot, media_of(<hr_media *>member))
-        elif kind == HR_FACTORY or kind == HR_SOME_FACTORY:
-            self.put_factory(slot, kind, <hr_factory *>member)
-        elif kind == HR_BITS or kind == HR_SOME_BITS:
-            self.put(slot, bits_of(<hr_bits *>member))
-        elif kind == HR_XID:
-            self.put(slot, xid_of(<hr_xid *>member))
-        elif kind == HR_COUNTER:
-            self.put(slot, counter_of(<hr_counter *>member))
-        elif kind == HR_WRITE_EVENT or kind == HR_REMOVE_EVENT:
-            self.put_event(slot, kind, <hr_event *>member)
-        elif kind == HR_ITERATED:
-            if (<hr_batch *>member).projections:
-                self.put(slot, (<hr_batch *>member).projections)
-            self.put(slot + 1, list_of(kind, <hr_list *>member, self.c_version))
-        elif is_mapping(kind):
-            self.put(slot, mapping_of(list_of(kind, <hr_list *>member, self.c_version), &loose))
-            self.loose = loose
-        else:
-            self.put(slot, list_of(kind, <hr_list *>member, self.c_version))
-        return 0
-
-    cdef int put_factory(self, int slot, hr_kind kind, const hr_factory *f) except -1:
-        self.put(slot, text_of(f.name) if f.present else None)
-        if f.present and (f.name.len if kind == HR_FACTORY else self.c_version >= 24):
-            self.put(slot + 1, list_of(HR_FEW_BYTES, &f.params, self.c_version))
-        return 0
-
-    cdef int put_event(self, int slot, hr_kind kind, const hr_event *e) except -1:
-        self.put(slot, e.marker)
-        self.put(slot + 1, bool(e.retried))
-        if e.marker != HR_PLAIN_EVENT:
-            return self.put(slot + (4 if kind == HR_WRITE_EVENT else 3), bytes_of(e.data))
-        self.put(slot + 2, bytes_of(e.key))
-        if kind == HR_WRITE_EVENT:
-            self.put(slot + 3, e.entry_version)
-        return 0
-
-    cdef int list_slot(self) noexcept:
-        """Where a list that ends the body belongs: last, but for a response's `error`."""
-        return <int>len(self.names) - (1 if type(self) is Request else 2)
-
-    cdef int put_items(self, list items, const hr_cursor *c, size_t size) except -1:
-        """`items` is the list that ends the body; they took `size` bytes."""
-        cdef int slot = self.list_slot()
-        cdef bint loose = self.loose or c.loose
-        cdef PyObject *empty = self.values[slot]
-        self.values[slot] = NULL
-        Py_XDECREF(empty)
-        self.put(slot, mapping_of(items, &loose) if is_mapping(c.kind) else items)
-        self.loose = loose
-        self.c_size += size
-        return 0
-
-    cdef int keep_raw(self, const uint8_t *frame) except -1:
-        if self.loose:
-            self.raw = PyBytes_FromStringAndSize(<const char *>frame, <Py_ssize_t>self.c_size)
-        return 0
-
-    cdef Py_ssize_t slot_of(self, object name) except -2:
-        cdef Py_ssize_t i
-        for i in range(len(self.names)):
-            if self.names[i] is name:
-                return i
-        for i in range(len(self.names)):
-            if self.names[i] == name:
-                return i
-        return -1
-
-    cdef object field(self, str name):
-        """A field that has a property, below: by far the quickest way to it."""
-        cdef Py_ssize_t slot = self.slot_of(name)
-        if slot < 0:
-            raise AttributeError(name)
-        return self.value_at(slot)
-
     @property
     def key(self):
         """The field of that name."""
-        return self.field("key")
+        return field_called(self, "key")
 
     @property
     def value(self):
         """The field of that name."""
-        return self.field("value")
+        return field_called(self, "value")
 
     @property
     def entries(self):
         """The field of that name."""
-        return self.field("entries")
+        return field_called(self, "entries")
 
     @property
     def previous(self):
         """The field of that name."""
-        return self.field("previous")
+        return field_called(self, "previous")
 
     @property
     def metadata(self):
         """The field of that name."""
-        return self.field("metadata")
+        return field_called(self, "metadata")
 
     @property
     def error(self):
         """The field of that name."""
-        return self.field("error")
+        return field_called(self, "error")
 
     def __getattr__(self, str name):
-        slot = self.slot_of(name)
+        slot = slot_of(self, name)
         if slot < 0:
             raise AttributeError(
-                f"a {self.kind()} has no {name!r}; its fields: {', '.join(self.names) or 'none'}")
-        return self.value_at(slot)
+                f"a {kind_of(self)} has no {name!r}; "
+                f"its fields: {', '.join(names_of(self)) or 'none'}")
+        return value_at(self, slot)
 
     def __getitem__(self, str name):
-        slot = self.slot_of(name)
+        slot = slot_of(self, name)
         if slot < 0:
             raise KeyError(name)
-        return self.value_at(slot)
+        return value_at(self, slot)
 
     @property
     def op(self):
         """The operation or event; None for an error that answers no known request."""
-        return None if self.row is NULL else OPS[index_of(self.row)]
+        return OPS[self.row_number - 1] if self.row_number else None
 
     @property
     def version(self):
@@ -479,23 +377,13 @@ cdef class Message:
     @property
     def fields(self):
         """The fields that the frame carried, by name, as a new dict."""
-        return {self.names[i]: self.value_at(i)
-                for i in range(len(self.names)) if self.carried >> i & 1}
+        cdef tuple names = names_of(self)
+        return {names[i]: value_at(self, i) for i in range(len(names)) if self.carried >> i & 1}
 
     @property
     def canonical(self):
         """Whether the frame was written as encoding writes it. If not, it is kept as it came."""
-        return not self.loose
-
-    cdef str kind(self):
-        raise NotImplementedError
-
-    cdef tuple header(self):
-        """Attributes beside the body, for comparison and repr."""
-        raise NotImplementedError
-
-    cdef bytes build(self):
-        raise NotImplementedError
+        return not self.traits & LOOSE
 
     def encode(self):
         """The frame's bytes, exactly those that it was decoded from.
@@ -504,26 +392,26 @@ cdef class Message:
             EncodeError: It came in pieces and was not written as encoding writes it; a Reader does
                 not keep the bytes of a list that it has taken in already.
         """
-        if self.names is None:  # made by __new__ alone
+        if self.c_version == 0:
             raise TypeError(f"{type(self).__name__} comes from decoding")
-        if not self.loose:
-            return self.build()
-        if self.raw is None:
+        if not self.traits & LOOSE:
+            return encoded_anew(self)
+        if self.rest is None or self.rest.raw is None:
             raise EncodeError("it came in pieces, in a form that encoding would not write",
                               op=self.op.name if self.op is not None else "")
-        return self.raw
+        return self.rest.raw
 
     def __eq__(self, other):
         if type(self) is not type(other):
             return NotImplemented
-        return self.header() == (<Message>other).header() and self.fields == other.fields
+        return header_of(self) == header_of(other) and self.fields == other.fields
 
     __hash__ = None
 
     def __repr__(self):
-        parts = [f"{name}={value!r}" for name, value in self.header()[1:] if value is not None]
+        parts = [f"{name}={value!r}" for name, value in header_of(self)[1:] if value is not None]
         parts += [f"{name}={shown(value)}" for name, value in self.fields.items()]
-        return f"<{self.kind()} {' '.join(parts)}>"
+        return f"<{kind_of(self)} {' '.join(parts)}>"
 
 
 cdef str shown(object value):
@@ -551,10 +439,7 @@ cdef class Request(Message):
 
     cdef uint32_t c_flags
     cdef int32_t c_topology_id
-    cdef uint8_t c_intelligence
     cdef str c_cache
-    cdef object c_key_media_type, c_value_media_type
-    cdef dict c_other_params
 
     @property
     def cache(self):
@@ -569,7 +454,7 @@ cdef class Request(Message):
     @property
     def intelligence(self):
         """An Intelligence member, or a number that the protocol does not know."""
-        return INTELLIGENCES.get(self.c_intelligence, self.c_intelligence)
+        return INTELLIGENCES.get(self.c_status, self.c_status)
 
     @property
     def topology_id(self):
@@ -579,61 +464,25 @@ cdef class Request(Message):
     @property
     def key_media_type(self):
         """MediaType, or None: as stored."""
-        return self.c_key_media_type
+        return None if self.rest is None else self.rest.key_media_type
 
     @property
     def value_media_type(self):
         """MediaType, or None: as stored."""
-        return self.c_value_media_type
+        return None if self.rest is None else self.rest.value_media_type
 
     @property
     def other_params(self):
         """Names and bytes, from 4.0 on."""
-        return {} if self.c_other_params is None else dict(self.c_other_params)
-
-    cdef str kind(self):
-        return f"{'unknown' if self.row is NULL else self.row.name.decode()} request"
-
-    cdef tuple header(self):
-        return (("op", self.op), ("message_id", self.c_message_id), ("version", self.version),
-                ("cache", self.c_cache), ("flags", self.flags),
-                ("intelligence", self.intelligence), ("topology_id", self.c_topology_id),
-                ("key_media_type", self.c_key_media_type),
-                ("value_media_type", self.c_value_media_type),
-                ("other_params", tuple(self.other_params) or None))
-
-    cdef bytes build(self):
-        return encode_request_fields(
-            index_of(self.row), self.c_version, self.c_message_id, self.c_cache, self.c_flags,
-            self.c_intelligence, self.c_topology_id, self.c_key_media_type,
-            self.c_value_media_type, self.c_other_params, self.fields)
+        if self.rest is None or self.rest.other_params is None:
+            return {}
+        return dict(self.rest.other_params)
 
     def __eq__(self, other):
-        return (type(other) is Request and self.header() == (<Request>other).header()
+        return (type(other) is Request and header_of(self) == header_of(other)
                 and self.other_params == other.other_params and self.fields == other.fields)
 
     __hash__ = None
-
-
-cdef Request request_of(hr_request *q, size_t size):
-    cdef Request out = Request.__new__(Request)
-    cdef bint loose = q.loose
-    out.row = q.row
-    out.c_message_id = q.message_id
-    out.c_size = size
-    out.c_version = q.version
-    out.names = <tuple>REQUEST_NAMES[index_of(q.row)]
-    out.c_flags = q.flags
-    out.c_topology_id = q.topology_id
-    out.c_intelligence = q.intelligence
-    out.c_cache = text_of(q.cache)
-    out.c_key_media_type = media_of(&q.key_type)
-    out.c_value_media_type = media_of(&q.value_type)
-    if q.params.count:
-        out.c_other_params = mapping_of(list_of(HR_PARAMS, &q.params, q.version), &loose)
-    out.loose = loose
-    out.put_body(hr_request_fields(q), &q.body, 0)
-    return out
 
 
 @cython.no_gc
@@ -646,10 +495,6 @@ cdef class Response(Message):
         error: The server's words when the status is 0x81 or higher, else None.
     """
 
-    cdef uint8_t c_status
-    cdef uint8_t c_is_error
-    cdef object c_topology
-
     @property
     def status(self):
         """A Status member."""
@@ -658,30 +503,18 @@ cdef class Response(Message):
     @property
     def topology(self):
         """Topology, or None when the server sent none."""
-        return self.c_topology
+        return None if self.rest is None else self.rest.topology
 
     @property
     def is_error(self):
         """Whether the server answered with an error; see `error`."""
-        return bool(self.c_is_error)
+        return self.traits & IS_ERROR != 0
 
     def raise_for_status(self):
         """Raise the ServerError of an error answer; else do nothing."""
-        if self.c_is_error:
+        if self.traits & IS_ERROR:
             raise server_error(self.error, status=self.status, op=self.op,
                                message_id=self.c_message_id)
-
-    cdef str kind(self):
-        return f"{'unknown' if self.row is NULL else self.row.name.decode()} response"
-
-    cdef tuple header(self):
-        return (("op", self.op), ("message_id", self.c_message_id), ("version", self.version),
-                ("status", self.status), ("topology", self.c_topology))
-
-    cdef bytes build(self):
-        return encode_response_fields(
-            -1 if self.row is NULL else index_of(self.row), self.c_version, self.c_message_id,
-            self.c_status, self.c_topology, self.fields)
 
 
 @cython.final
@@ -689,8 +522,236 @@ cdef class Response(Message):
 cdef class Event(Response):
     """A decoded event: something that a server sends unasked."""
 
-    cdef str kind(self):
-        return f"{'unknown' if self.row is NULL else self.row.name.decode()} event"
+
+# What a message's attributes come from.
+
+cdef inline const hr_row *row_in(Message m) noexcept:
+    if m.row_number == 0:
+        return NULL
+    return &hr_rows[m.row_number - 1]
+
+
+cdef inline uint8_t number_of(const hr_row *row) noexcept:
+    return 0 if row is NULL else <uint8_t>(index_of(row) + 1)
+
+
+cdef tuple names_of(Message m):
+    """What its body's values are called."""
+    if type(m) is Request:
+        return <tuple>REQUEST_NAMES[m.row_number - 1] if m.row_number else ()
+    return <tuple>RESPONSE_NAMES[m.row_number - 1] if m.row_number else ERROR_NAMES
+
+
+cdef _Rest rest_of(Message m):
+    if m.rest is None:
+        m.rest = _Rest.__new__(_Rest)
+    return m.rest
+
+
+cdef object value_at(Message m, Py_ssize_t slot):
+    cdef PyObject *found = NULL
+    if slot == 0:
+        return m.first
+    if slot == 1:
+        return m.second
+    if m.rest is not None:
+        found = m.rest.values[slot - INLINE_VALUES]
+    return None if found is NULL else <object>found
+
+
+cdef int put(Message m, int slot, object value) except -1:
+    cdef PyObject **place
+    if slot == 0:
+        m.first = value
+    elif slot == 1:
+        m.second = value
+    else:
+        place = &rest_of(m).values[slot - INLINE_VALUES]
+        Py_INCREF(value)
+        Py_XDECREF(place[0])
+        place[0] = <PyObject *>value
+    m.carried |= <uint32_t>1 << slot
+    return 0
+
+
+cdef Py_ssize_t slot_of(Message m, object name) except -2:
+    cdef Py_ssize_t i
+    cdef tuple names = names_of(m)
+    for i in range(len(names)):
+        if names[i] is name:
+            return i
+    for i in range(len(names)):
+        if names[i] == name:
+            return i
+    return -1
+
+
+cdef object field_called(Message m, str name):
+    """A field that has a property: by far the quickest way to it."""
+    cdef Py_ssize_t slot = slot_of(m, name)
+    if slot < 0:
+        raise AttributeError(name)
+    return value_at(m, slot)
+
+
+cdef str kind_of(Message m):
+    cdef str what = "request" if type(m) is Request else "event" if type(m) is Event else "response"
+    return f"{row_in(m).name.decode() if m.row_number else 'unknown'} {what}"
+
+
+cdef tuple header_of(Message m):
+    """Attributes beside the body, for comparison and repr."""
+    cdef Request q
+    cdef tuple head = (("op", m.op), ("message_id", m.c_message_id), ("version", m.version))
+    if type(m) is not Request:
+        return head + (("status", m.status), ("topology", m.topology))
+    q = <Request>m
+    return head + (
+        ("cache", q.c_cache), ("flags", q.flags), ("intelligence", q.intelligence),
+        ("topology_id", q.c_topology_id), ("key_media_type", q.key_media_type),
+        ("value_media_type", q.value_media_type), ("other_params", tuple(q.other_params) or None))
+
+
+cdef bytes encoded_anew(Message m):
+    cdef Request q
+    if type(m) is not Request:
+        return encode_response_fields(m.row_number - 1, m.c_version, m.c_message_id, m.c_status,
+                                      m.topology, m.fields)
+    q = <Request>m
+    return encode_request_fields(
+        q.row_number - 1, q.c_version, q.c_message_id, q.c_cache, q.c_flags, q.c_status,
+        q.c_topology_id, q.key_media_type, q.value_media_type, q.other_params, q.fields)
+
+
+# From structs to messages.
+
+cdef int put_body(Message m, const uint8_t *ids, hr_body *body, int first) except -1:
+    """Make the values of the fields `ids`, the first of which has the slot `first`."""
+    cdef int slot = first
+    cdef const hr_field *f
+    while ids[0] != HR_END:
+        f = &hr_fields[ids[0]]
+        if hr_has_field(f, m.c_version):
+            put_field(m, slot, <hr_kind>f.kind, member_of(body, f))
+        slot += <int>len(<tuple>FIELD_NAMES[ids[0]])
+        ids += 1
+    return 0
+
+
+cdef int put_field(Message m, int slot, hr_kind kind, void *member) except -1:
+    if kind == HR_BYTES:
+        put(m, slot, bytes_of((<hr_slice *>member)[0]))
+    elif kind == HR_TEXT:
+        put(m, slot, text_of((<hr_slice *>member)[0]))
+    elif kind == HR_U8 or kind == HR_COUNTER_STATE:
+        put(m, slot, (<uint8_t *>member)[0])
+    elif kind == HR_BOOL:
+        put(m, slot, (<uint8_t *>member)[0] != 0)
+    elif kind == HR_VINT:
+        put(m, slot, (<uint32_t *>member)[0])
+    elif kind == HR_VLONG:
+        put(m, slot, (<uint64_t *>member)[0])
+    elif kind == HR_I32:
+        put(m, slot, (<int32_t *>member)[0])
+    elif kind == HR_I64:
+        put(m, slot, (<int64_t *>member)[0])
+    elif kind == HR_LIFE:
+        lifespan, max_idle = life_of(<hr_life *>member)
+        put(m, slot, lifespan)
+        put(m, slot + 1, max_idle)
+    elif kind == HR_META:
+        put(m, slot, metadata_of(<hr_meta *>member))
+    elif kind == HR_OLD_VALUE:
+        put(m, slot, bytes_of((<hr_old_value *>member).value))
+        if m.c_version >= HR_PREVIOUS_METADATA_SINCE:
+            put(m, slot + 1, metadata_of(&(<hr_old_value *>member).metadata))
+    elif kind == HR_MEDIA:
+        put(m, slot, media_of(<hr_media *>member))
+    elif kind == HR_FACTORY or kind == HR_SOME_FACTORY:
+        put_factory(m, slot, kind, <hr_factory *>member)
+    elif kind == HR_BITS or kind == HR_SOME_BITS:
+        put(m, slot, bits_of(<hr_bits *>member))
+    elif kind == HR_XID:
+        put(m, slot, xid_of(<hr_xid *>member))
+    elif kind == HR_COUNTER:
+        put(m, slot, counter_of(<hr_counter *>member))
+    elif kind == HR_WRITE_EVENT or kind == HR_REMOVE_EVENT:
+        put_event(m, slot, kind, <hr_event *>member)
+    elif kind == HR_ITERATED:
+        if (<hr_batch *>member).projections:
+            put(m, slot, (<hr_batch *>member).projections)
+        put(m, slot + 1, list_of(kind, <hr_list *>member, m.c_version))
+    else:
+        put_list(m, slot, kind, <hr_list *>member)
+    return 0
+
+
+cdef int put_list(Message m, int slot, hr_kind kind, const hr_list *items) except -1:
+    cdef bint loose = False
+    cdef object value = list_of(kind, items, m.c_version)
+    if is_mapping(kind):
+        value = mapping_of(value, &loose)
+    if loose:
+        m.traits |= LOOSE
+    return put(m, slot, value)
+
+
+cdef int put_factory(Message m, int slot, hr_kind kind, const hr_factory *f) except -1:
+    put(m, slot, text_of(f.name) if f.present else None)
+    if f.present and (f.name.len if kind == HR_FACTORY else m.c_version >= 24):
+        put(m, slot + 1, list_of(HR_FEW_BYTES, &f.params, m.c_version))
+    return 0
+
+
+cdef int put_event(Message m, int slot, hr_kind kind, const hr_event *e) except -1:
+    put(m, slot, e.marker)
+    put(m, slot + 1, bool(e.retried))
+    if e.marker != HR_PLAIN_EVENT:
+        return put(m, slot + (4 if kind == HR_WRITE_EVENT else 3), bytes_of(e.data))
+    put(m, slot + 2, bytes_of(e.key))
+    if kind == HR_WRITE_EVENT:
+        put(m, slot + 3, e.entry_version)
+    return 0
+
+
+cdef int put_items(Message m, list items, const hr_cursor *c, size_t size) except -1:
+    """`items` is the list that ends the body; they took `size` bytes."""
+    cdef bint loose = c.loose
+    # The last value, but for a response's `error`.
+    cdef int slot = <int>len(names_of(m)) - (1 if type(m) is Request else 2)
+    put(m, slot, mapping_of(items, &loose) if is_mapping(c.kind) else items)
+    if loose:
+        m.traits |= LOOSE
+    m.c_size += size
+    return 0
+
+
+cdef int keep_raw(Message m, const uint8_t *frame) except -1:
+    if m.traits & LOOSE:
+        rest_of(m).raw = PyBytes_FromStringAndSize(<const char *>frame, <Py_ssize_t>m.c_size)
+    return 0
+
+
+cdef Request request_of(hr_request *q, size_t size):
+    cdef Request out = Request.__new__(Request)
+    cdef bint loose = q.loose
+    out.row_number = number_of(q.row)
+    out.c_message_id = q.message_id
+    out.c_size = size
+    out.c_version = q.version
+    out.c_flags = q.flags
+    out.c_topology_id = q.topology_id
+    out.c_status = q.intelligence
+    out.c_cache = text_of(q.cache)
+    if q.key_type.kind != HR_MEDIA_NONE:
+        rest_of(out).key_media_type = media_of(&q.key_type)
+    if q.value_type.kind != HR_MEDIA_NONE:
+        rest_of(out).value_media_type = media_of(&q.value_type)
+    if q.params.count:
+        rest_of(out).other_params = mapping_of(list_of(HR_PARAMS, &q.params, q.version), &loose)
+    out.traits = LOOSE if loose else 0
+    put_body(out, hr_request_fields(q), &q.body, 0)
+    return out
 
 
 cdef Response response_of(hr_response *a, size_t size):
@@ -700,18 +761,32 @@ cdef Response response_of(hr_response *a, size_t size):
         out = Event.__new__(Event)
     else:
         out = Response.__new__(Response)
-    out.row = a.row
+    out.row_number = number_of(a.row)
     out.c_message_id = a.message_id
     out.c_size = size
     out.c_version = a.version
-    out.names = ERROR_NAMES if a.row is NULL else <tuple>RESPONSE_NAMES[index_of(a.row)]
-    out.loose = a.loose
     out.c_status = a.status
-    out.c_is_error = a.is_error
-    out.c_topology = topology_of(&a.topology)
+    out.traits = (LOOSE if a.loose else 0) | (IS_ERROR if a.is_error else 0)
+    if a.topology.form != HR_TOPOLOGY_NONE:
+        rest_of(out).topology = topology_of(&a.topology)
     if a.is_error:
-        first = <int>len(out.names) - 1
-    out.put_body(hr_response_fields(a), &a.body, first)
+        first = <int>len(names_of(out)) - 1
+    put_body(out, hr_response_fields(a), &a.body, first)
+    return out
+
+
+cdef inline Response quick_response_of(uint64_t message_id, const hr_row *row, uint8_t version,
+                                       uint8_t status, hr_slice value, size_t size):
+    """What hr_quick_answer has read."""
+    cdef Response out = Response.__new__(Response)
+    out.row_number = number_of(row)
+    out.c_message_id = message_id
+    out.c_size = size
+    out.c_version = version
+    out.c_status = status
+    if value.data is not NULL:
+        out.first = bytes_of(value)
+        out.carried = 1
     return out
 
 
@@ -773,10 +848,10 @@ cdef class RequestContext:
 
 cdef int context_of(object request, hr_context *c, bint legacy_server) except -1:
     if type(request) is Request:
-        c.row = (<Request>request).row
+        c.row = row_in(<Request>request)
         c.version = (<Request>request).c_version
         c.flags = (<Request>request).c_flags
-        c.intelligence = (<Request>request).c_intelligence
+        c.intelligence = (<Request>request).c_status
     elif type(request) is RequestContext:
         c[0] = (<RequestContext>request).context
     else:
@@ -869,20 +944,19 @@ cdef str response_name(const hr_context *c):
     return "response" if c.row is NULL else f"{c.row.name.decode()} response"
 
 
-cdef int window(object data, Py_buffer *view, object offset, const uint8_t **start,
+cdef int window(object data, Py_buffer *view, Py_ssize_t offset, const uint8_t **start,
                 size_t *length) except -1:
     """The bytes of `data` from `offset` on. The caller releases the view."""
-    cdef Py_ssize_t first = offset
     try:
         PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
     except TypeError:
         raise TypeError(f"data: expected a bytes-like object, got {type(data).__name__}") from None
-    if not 0 <= first <= view.len:
+    if not 0 <= offset <= view.len:
         length[0] = <size_t>view.len
         PyBuffer_Release(view)
-        raise ValueError(f"offset: {first} is not within 0 and {length[0]}")
-    start[0] = <const uint8_t *>view.buf + first
-    length[0] = <size_t>(view.len - first)
+        raise ValueError(f"offset: {offset} is not within 0 and {length[0]}")
+    start[0] = <const uint8_t *>view.buf + offset
+    length[0] = <size_t>(view.len - offset)
     return 0
 
 
@@ -905,11 +979,11 @@ cdef bint add_list(Message message, hr_decoding *d, const uint8_t *frame, size_t
         return False
     if stop.result != HR_OK:
         raise error_of(&stop, name, base + d.used)
-    message.put_items(items, &d.list, used)
+    put_items(message, items, &d.list, used)
     return True
 
 
-def decode_request(data, /, offset=0, *, limits=None):
+def decode_request(data, /, Py_ssize_t offset=0, *, limits=None):
     """Decode the request that begins at `offset`. Bytes behind it are left alone.
 
     Args:
@@ -943,13 +1017,16 @@ def decode_request(data, /, offset=0, *, limits=None):
         out = request_of(&q, d.used)
         if not add_list(out, &d, start, length, request_name(&q), offset):
             return None
-        out.keep_raw(start)
+        keep_raw(out, start)
         return out
     finally:
         PyBuffer_Release(&view)
 
 
-def decode_response(data, /, request, offset=0, *, limits=None, legacy_server=False):
+@cython.binding(False)
+@cython.embedsignature.format("clinic")
+def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
+                    bint legacy_server=False):
     """Decode the response (or event) that begins at `offset`. Bytes behind it are left alone.
 
     A response says little of itself: it is read in the light of its request.
@@ -970,6 +1047,30 @@ def decode_response(data, /, request, offset=0, *, limits=None, legacy_server=Fa
         DecodeError: The bytes are no Hot Rod response, or not one to this request.
         LimitError: A length or count exceeds a limit.
     """
+    cdef const hr_context *c
+    cdef const uint8_t *start
+    cdef const uint8_t *end
+    cdef const uint8_t *p
+    cdef uint64_t message_id
+    cdef uint8_t status
+    cdef hr_slice value
+    if type(data) is bytes and type(request) is RequestContext and limits is None:
+        start = <const uint8_t *>PyBytes_AS_STRING(data)
+        end = start + PyBytes_GET_SIZE(data)
+        if 0 <= offset <= end - start:
+            start += offset
+            c = &(<RequestContext>request).context
+            p = hr_quick_id(start, end, &message_id)
+            if p is not NULL:
+                p = hr_quick_answer(p, end, c.row, c.version, DEFAULT_LIMITS.bytes, &status, &value)
+                if p is not NULL:
+                    return quick_response_of(message_id, c.row, c.version, status, value,
+                                             <size_t>(p - start))
+    return decode_any_response(data, request, offset, limits, legacy_server)
+
+
+cdef Response decode_any_response(object data, object request, Py_ssize_t offset, object limits,
+                                  bint legacy_server):
     cdef Py_buffer view
     cdef const uint8_t *start = NULL
     cdef size_t length = 0
@@ -997,7 +1098,7 @@ def decode_response(data, /, request, offset=0, *, limits=None, legacy_server=Fa
         out = response_of(&a, d.used)
         if not add_list(out, &d, start, length, response_name(&c), offset):
             return None
-        out.keep_raw(start)
+        keep_raw(out, start)
         return out
     finally:
         PyBuffer_Release(&view)
@@ -1109,7 +1210,7 @@ cdef tuple traced(list spans, size_t base, const hr_stop *stop, str op, Message 
     cdef object error = None
     cdef object missing = None
     if message is not None:
-        message.keep_raw(start)
+        keep_raw(message, start)
     elif stop.result == HR_NEED_MORE:
         missing = (stopped_in(stop), base + stop.at, stop.need)
     else:
@@ -1387,7 +1488,7 @@ cdef class Reader:
         cdef object whole
         if d.into is NULL:
             self.take(d.used)
-            message.keep_raw(frame)
+            keep_raw(message, frame)
             return message
         self.take(d.used)
         self.partial = message
@@ -1396,7 +1497,7 @@ cdef class Reader:
         self.cursor = d.list
         whole = self.resume()
         if whole is not None:
-            message.keep_raw(frame)
+            keep_raw(message, frame)
         return whole
 
     cdef object resume(self):
@@ -1417,8 +1518,8 @@ cdef class Reader:
                 self.wanted = self.end - self.start + 1
                 return None
             if stop.result != HR_OK:
-                return self.fail(error_of(&stop, message.kind(), self.taken - used))
-        message.put_items(self.items, &self.cursor, self.items_size)
+                return self.fail(error_of(&stop, kind_of(message), self.taken - used))
+        put_items(message, self.items, &self.cursor, self.items_size)
         self.partial = None
         self.items = None
         return message

@@ -334,6 +334,10 @@ cdef extern from "hotrod.h" nogil:
                                  hr_response *response, hr_decoding *d)
     hr_result hr_peek_response(const uint8_t *data, size_t len, uint64_t *message_id,
                                uint8_t *code, hr_stop *stop)
+    const uint8_t *hr_quick_id(const uint8_t *data, const uint8_t *end, uint64_t *message_id)
+    const uint8_t *hr_quick_answer(const uint8_t *data, const uint8_t *end, const hr_row *row,
+                                   uint8_t version, uint64_t most, uint8_t *status,
+                                   hr_slice *value)
     hr_result hr_walk_list(hr_cursor *c, const uint8_t *data, size_t len, size_t most,
                            const hr_limits *limits, size_t *used, hr_stop *stop)
     hr_cursor hr_cursor_over(hr_kind kind, uint8_t version, uint32_t projections)
