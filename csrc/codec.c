@@ -401,6 +401,29 @@ static void get_marked_topology(hr_reader *r, const hr_context *c, hr_response *
         r->loose = true; /* Java's clients take any value but 1 for "nothing" */
 }
 
+/* What server 9.4 puts behind the status "no such key", which says that nothing follows: read and
+ * dropped. decisions.md: short previous values, an empty entry behind a miss */
+static void get_rest_of_miss(hr_reader *r, const hr_context *c, const hr_row *row)
+{
+    if (c->version < 20) {
+        if (!(c->flags & HR_FORCE_RETURN_VALUE) || row->response_body[0] == HR_PREVIOUS)
+            return;
+        hr_mark(r, "previous", HR_BYTES);
+        hr_get_bytes(r);
+    } else {
+        if (row != &hr_rows[ROW_GET_MULTIMAP_WITH_METADATA])
+            return;
+        hr_meta metadata;
+        hr_get_meta(r, &metadata);
+        hr_mark(r, "values", HR_BYTES_LIST);
+        const uint8_t *at = r->pos;
+        uint32_t count = hr_get_vint(r);
+        if (count > 0)
+            hr_fail(r, HR_BAD_VALUE, at, 0, count);
+    }
+    r->loose = true;
+}
+
 hr_result hr_decode_response(const uint8_t *in, size_t len, const hr_context *c, hr_response *a,
                              hr_decoding *d)
 {
@@ -415,14 +438,8 @@ hr_result hr_decode_response(const uint8_t *in, size_t len, const hr_context *c,
     }
     if (hr_ok(&r))
         get_body(&r, hr_response_fields(a), &a->body, (hr_form){c->version, c->flags}, d);
-    /* With FORCE_RETURN_VALUE a 9.4 server ends every 1.x answer "no such key" with a zero length.
-     */
-    if (hr_ok(&r) && c->legacy_server && c->version < 20 && (c->flags & HR_FORCE_RETURN_VALUE) &&
-        a->status == 0x02 && !a->is_error && a->row->response_body[0] != HR_PREVIOUS) {
-        hr_mark(&r, "previous", HR_BYTES);
-        hr_get_bytes(&r);
-        r.loose = true;
-    }
+    if (hr_ok(&r) && c->legacy_server && a->status == 0x02 && !a->is_error)
+        get_rest_of_miss(&r, c, a->row);
     a->loose = r.loose;
     return finish(&r, d);
 }

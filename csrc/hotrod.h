@@ -373,7 +373,7 @@ typedef struct hr_context {
     uint8_t version;
     uint8_t intelligence;
     uint32_t flags;
-    bool legacy_server; /* read 1.x answers as server 9.4 writes them: decisions.md */
+    bool legacy_server; /* read answers as server 9.4 writes them: decisions.md */
 } hr_context;
 
 typedef struct hr_response {

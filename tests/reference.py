@@ -1023,10 +1023,18 @@ def carries_answer(op: str, status: int) -> bool:
     raise Bad(f"status {status:#04x} in an answer to {op}")
 
 
-def has_zero_behind(status: int, ctx: Context, legacy_server: bool) -> bool:
-    """A 9.4 server puts a length 0 behind every "no such key" of a 1.x request with the flag."""
-    asked = ctx.version < 20 and ctx.flags & FORCE_RETURN_VALUE
-    return bool(legacy_server and asked and status == KEY_DOES_NOT_EXIST)
+# Flags, version -1 and a count of values.
+EMPTY_ENTRY = b"\x03" + b"\xff" * 8 + b"\0"
+
+
+def behind_miss(op: str, status: int, ctx: Context, legacy_server: bool) -> bytes:
+    """What a 9.4 server puts behind "no such key", where nothing should be: a length 0 in 1.x if
+    the request had the flag, and an entry that is none in one operation from 2.0 on."""
+    if not legacy_server or status != KEY_DOES_NOT_EXIST:
+        return b""
+    if ctx.version < 20:
+        return b"\0" if ctx.flags & FORCE_RETURN_VALUE else b""
+    return EMPTY_ENTRY if op == "GET_MULTIMAP_WITH_METADATA" else b""
 
 
 def put_body(op: str, status: int, body: Body, ctx: Context, legacy_server: bool) -> bytes:
@@ -1036,7 +1044,7 @@ def put_body(op: str, status: int, body: Body, ctx: Context, legacy_server: bool
         return put_fields(PREVIOUS, body, ctx) if carried else b""
     if carries_answer(op, status):
         return put_fields(operation.answer, body, ctx)
-    return b"\0" if has_zero_behind(status, ctx, legacy_server) else b""
+    return behind_miss(op, status, ctx, legacy_server)
 
 
 def get_body(op: str, status: int, c: Cursor, ctx: Context, legacy_server: bool) -> Body:
@@ -1049,7 +1057,8 @@ def get_body(op: str, status: int, c: Cursor, ctx: Context, legacy_server: bool)
         return dict(NO_PREVIOUS)
     if carries_answer(op, status):
         return get_fields(operation.answer, c, ctx)
-    if has_zero_behind(status, ctx, legacy_server) and c.take(1) != b"\0":
+    behind = behind_miss(op, status, ctx, legacy_server)
+    if c.take(len(behind)) != behind:
         c.bad("a value behind a status that says that there is none")
     return {}
 
@@ -1151,7 +1160,7 @@ def decode_response(
 ) -> tuple[dict[str, Any], int]:
     """The answer to `request` (op, version, flags, intelligence), or any event.
 
-    legacy_server: read 1.x answers as a 9.4 server shortens and lengthens them.
+    legacy_server: read answers as a 9.4 server shortens and lengthens them.
     """
     c = Cursor(data)
     if (magic := U8.get(c)) != RESPONSE_MAGIC:

@@ -10,6 +10,7 @@ import pytest
 import vector_data
 from hotrod_codec import (
     Duration,
+    Flag,
     Metadata,
     Modification,
     Op,
@@ -28,11 +29,8 @@ from hotrod_codec import (
 from hotrod_codec.explain import Assumed, Explainer, Frame
 from hotrod_codec.protostream.query import QueryRequest, QueryResponse
 from hotrod_codec.recording import Direction, Record, iter_recording, read_recording
+from test_reference import WITH_EMPTY_ENTRY
 from vector_data import Vector
-
-# Answers "no such key" that a server 9.4 ended with an entry without values, bytes that no protocol
-# version has there: what follows the frame cannot be read.
-WITH_EMPTY_ENTRY = {"multimap-2.7-s013", "multimap-2.8-s015", "multimap-2.9-s014"}
 
 
 def explain(data: bytes, **options: bool) -> list[Frame]:
@@ -69,18 +67,48 @@ def test_recorded_exchanges_are_explained_to_their_last_byte(version: Version) -
         response = vector.response or b""
         if vector.rest:
             response = response.removesuffix(vector.rest)
-        old = vector.server.startswith("9.4") and version < Version.V2_0
+        old = vector.server.startswith("9.4")
         data = vector.request + response
         frames = list(Explainer(legacy_server=old, everything=True).frames(data))
-        if vector.id in WITH_EMPTY_ENTRY:
-            assert frames.pop().problem.endswith("0x03 begins neither a request nor a response")
-            data = data[: frames[-1].end]
         assert [frame.problem for frame in frames if frame.problem] == [], vector.id
         # Every byte stands in exactly one row, and every row has a meaning.
         rows = [row for frame in frames for row in frame.rows]
         assert [row.start for row in rows] == [0, *(row.end for row in rows[:-1])], vector.id
         assert rows[-1].end == len(data), vector.id
         assert [row.name for row in rows if not row.meaning] == [], vector.id
+
+
+@pytest.mark.parametrize(
+    ("op", "version", "answer", "names"),
+    [
+        (
+            Op.GET_MULTIMAP_WITH_METADATA,
+            Version.V2_7,
+            "a1016a0200 03 ffffffffffffffff 00",
+            ["metadata flags", "entry_version", "values"],
+        ),
+        (Op.GET, Version.V1_3, "a101040200 00", ["previous"]),
+    ],
+)
+def test_what_server_9_4_has_behind_a_miss_is_dropped(
+    op: Op, version: Version, answer: str, names: list[str]
+) -> None:
+    assumed = Assumed(op, version, Flag.FORCE_RETURN_VALUE)
+    (frame,) = Explainer(assumed=assumed, legacy_server=True).frames(bytes.fromhex(answer))
+    assert frame.problem == ""
+    assert [row.name for row in frame.rows if row.meaning.startswith("dropped: ")] == names
+
+
+def test_an_empty_entry_behind_a_miss_is_left_over_without_the_switch() -> None:
+    found = [vector for vector, _ in exchanges() if vector.id in WITH_EMPTY_ENTRY]
+    assert len(found) == len(WITH_EMPTY_ENTRY)
+    for vector in found:
+        assert vector.request is not None
+        assert vector.response is not None
+        frames = explain(vector.request + vector.response)
+        assert [frame.problem for frame in frames[:-1]] == ["", ""]
+        assert frames[-1].problem.endswith("0x03 begins neither a request nor a response")
+        assert frames[-1].start == frames[1].end == len(vector.request + vector.response) - 10
 
 
 def test_recorded_events_are_explained() -> None:

@@ -141,6 +141,8 @@ _STATUS_OF: Final[dict[tuple[Op | None, Status], str]] = {
     (Op.COUNTER_CAS, Status.NOT_EXECUTED_WITH_PREVIOUS): "a bound was hit",
     (Op.COUNTER_GET_AND_SET, Status.NOT_EXECUTED_WITH_PREVIOUS): "a bound was hit",
 }
+# What server 9.4 puts behind KEY_DOES_NOT_EXIST. decisions.md: an empty entry behind a miss
+_BEHIND_MISS: Final = frozenset({"previous", "metadata flags", "entry_version", "values"})
 _INTERESTS: Final = {1: "created", 2: "modified", 4: "removed", 8: "expired"}
 _CONTROLS: Final = {1: "the entry was not read", 2: "there was no entry", 4: "removes the key"}
 _COUNTER_STATES: Final = {0: "valid", 1: "at the lower bound", 2: "at the upper bound"}
@@ -519,6 +521,8 @@ class Reading:
         if name == "status" and isinstance(self.message, Response):
             told = _STATUS_OF.get((op, self.message.status), "")
             return f"{self.message.status.name}: {told}" if told else ""
+        if name in _BEHIND_MISS and self._is_empty_miss():
+            return "dropped: the status says that there is none"
         if name in self.seen or name not in self.fields:
             return ""
         number = value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -543,6 +547,11 @@ class Reading:
         if name in ("query", "result") and op == Op.QUERY and isinstance(value, bytes):
             return self._query(name, value)
         return ""
+
+    def _is_empty_miss(self) -> bool:
+        message = self.message
+        missed = isinstance(message, Response) and message.status == Status.KEY_DOES_NOT_EXIST
+        return missed and not self.fields
 
     def _query(self, name: str, value: bytes) -> str:
         """What an envelope of a query holds; "" where it is none."""

@@ -435,7 +435,7 @@ def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument(
         "--legacy-server",
         action="store_true",
-        help="1.x answers as server 9.4 writes them (see decode_response)",
+        help="answers come as server 9.4 writes them (see decode_response)",
     )
     parser.add_argument("--show-data", action="store_true", help="show what keys and values hold")
     parser.add_argument("--all", action="store_true", help="show every item and every byte")

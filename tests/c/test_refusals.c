@@ -698,6 +698,33 @@ static void test_legacy_server_has_a_length_behind_misses(void)
     CHECK(!takes_previous("GET", 20, 1, true, 2));
 }
 
+/* From 2.0 on, behind one operation's "no such key", an entry that is none. */
+static void test_legacy_server_has_an_empty_entry_behind_a_miss(void)
+{
+    static const char entry[] = "a1 01 6a 02 00 03 ffffffffffffffff 00";
+    for (uint8_t version = 27; version <= 29; version++) {
+        message like = context("GET_MULTIMAP_WITH_METADATA", version, 1, 0);
+        outcome *o = decode_cut(like, entry, &NO_LIMITS, 0);
+        CHECK(o->d.stop.result == HR_OK && o->d.used == 5 && !o->m.response.loose);
+        like.context.legacy_server = true;
+        check_loose(decode_cut(like, entry, &NO_LIMITS, 0), "a1 01 6a 02 00");
+        for (size_t cut = 1; cut <= 14; cut++) {
+            o = decode_cut(like, entry, &NO_LIMITS, cut);
+            CHECK_INT(o->d.stop.result, HR_NEED_MORE);
+            CHECK(o->d.stop.need > 0 && o->d.stop.need <= cut);
+        }
+        /* Where something is there, the status is wrong: nothing is dropped. */
+        o = decode_cut(like, "a1 01 6a 02 00 03 ffffffffffffffff 01 01 76", &NO_LIMITS, 0);
+        CHECK_STOP(o, HR_BAD_VALUE, 14, "values", 0, 1);
+        /* Neither behind another status nor behind another operation's miss. */
+        o = decode_cut(like, "a1 01 6a 01 00", &NO_LIMITS, 0);
+        CHECK(o->d.stop.result == HR_OK && o->d.used == 5);
+        like.context.row = row_called("GET_MULTIMAP");
+        o = decode_cut(like, "a1 01 68 02 00", &NO_LIMITS, 0);
+        CHECK(o->d.stop.result == HR_OK && o->d.used == 5);
+    }
+}
+
 static void test_previous_values_from_20_on_follow_the_status(void)
 {
     for (size_t i = 0; i < NUM_WITH_PREVIOUS; i++)
@@ -763,6 +790,7 @@ int main(void)
         TEST(test_loose_forms_of_some_operations), TEST(test_negative_seconds_are_as_zero),
         TEST(test_loose_responses), TEST(test_previous_values_1x_follow_the_flag),
         TEST(test_legacy_server_values), TEST(test_legacy_server_has_a_length_behind_misses),
+        TEST(test_legacy_server_has_an_empty_entry_behind_a_miss),
         TEST(test_previous_values_from_20_on_follow_the_status),
         TEST(test_an_error_has_no_previous_value), TEST(test_peek));
     decode_cut((message){0}, "", &NO_LIMITS, 0);

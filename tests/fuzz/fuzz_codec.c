@@ -125,7 +125,7 @@ static void check_canonical(const message *whole, const uint8_t *in, const hr_de
         ASK(size == d->used && !memcmp(out, in, size));
 
     message like = *whole;
-    /* The zero length behind a 1.x answer "no such key" is read, and not written. */
+    /* What server 9.4 puts behind "no such key" is read, and not written. */
     if (whole->is_response && whole->response.row &&
         hr_fields[whole->response.row->response_body[0]].kind != HR_OLD_VALUE)
         like.context.legacy_server = false;

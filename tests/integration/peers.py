@@ -63,11 +63,6 @@ class Target:
     def is_modern(self) -> bool:
         return self.server == MODERN
 
-    @property
-    def legacy_server(self) -> bool:
-        """Whether 1.x answers come as only the 9.4 line writes them."""
-        return self.is_legacy and self.version < Version.V2_0
-
 
 @dataclass
 class Sightings:
@@ -202,7 +197,7 @@ class Peer:
         return message
 
     def _decoded(self, request: Request) -> Response | None:
-        return decode_response(self._received, request, legacy_server=self.target.legacy_server)
+        return decode_response(self._received, request, legacy_server=self.target.is_legacy)
 
     def _receive_more(self) -> None:
         data = self.socket.recv(1 << 18)
@@ -214,7 +209,7 @@ class Peer:
         """A Reader finds the same messages in what came, whatever the pieces."""
         if self._heard_bytes > REPLAYED_BYTES or not self._may_replay:
             return
-        reader = Reader(legacy_server=self.target.legacy_server)
+        reader = Reader(legacy_server=self.target.is_legacy)
         for request in self._asked:
             reader.expect(request)
         stream = b"".join(message.encode() for message in self._heard)

@@ -13,7 +13,7 @@ from integration.peers import Peer
 
 def exchange(peer: Peer, requests: Sequence[Request]) -> tuple[dict[int, Response], bytes]:
     """Send all requests in one go; return the answers by message id, and their bytes."""
-    reader = Reader(legacy_server=peer.target.legacy_server)
+    reader = Reader(legacy_server=peer.target.is_legacy)
     for request in requests:
         reader.expect(request)
     peer.socket.sendall(b"".join(request.encode() for request in requests))
@@ -96,7 +96,7 @@ def test_the_pieces_of_a_stream_do_not_matter(peer: Peer, key: bytes) -> None:
     requests = mixed(peer, key)
     answers, stream = exchange(peer, requests)
     pieces = random.Random(2)
-    reader = Reader(legacy_server=peer.target.legacy_server)
+    reader = Reader(legacy_server=peer.target.is_legacy)
     for request in requests:
         reader.expect(request)
     again = {}

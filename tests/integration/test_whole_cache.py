@@ -118,7 +118,7 @@ def many(servers: Servers, target: Target) -> dict[bytes, bytes]:
 
 def read_in_pieces(peer: Peer, op: Op, most: int) -> Response:
     """Ask `op` of the cache "many"; take the answer in by at most `most` bytes at a time."""
-    reader = Reader(legacy_server=peer.target.legacy_server)
+    reader = Reader(legacy_server=peer.target.is_legacy)
     request = peer.encode(op, cache="many")
     reader.expect(request)
     peer.socket.sendall(request.encode())

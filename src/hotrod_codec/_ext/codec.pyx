@@ -1036,9 +1036,10 @@ def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
         request: The Request that it answers, or a RequestContext. An event is recognised
             whatever the request is.
         limits: The most to accept; Limits() by default.
-        legacy_server: Read answers to 1.x requests as server 9.4 writes them: without the
-            zero length after a PUT_IF_ABSENT that succeeded and a REPLACE of a missing key, and
-            with one after any KEY_DOES_NOT_EXIST, when FORCE_RETURN_VALUE was set [wire-core 7.3].
+        legacy_server: Read answers as server 9.4 writes them. To 1.x requests with
+            FORCE_RETURN_VALUE: without the zero length after a PUT_IF_ABSENT that succeeded and a
+            REPLACE of a missing key, and with one after any KEY_DOES_NOT_EXIST [wire-core 7.3].
+            To GET_MULTIMAP_WITH_METADATA of a missing key: with an empty entry, which is dropped.
 
     Returns:
         The Response or Event, or None: the frame goes on behind the end of `data`.
