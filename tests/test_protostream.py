@@ -1208,6 +1208,33 @@ def test_requests_that_cannot_be_said(request_: ps.QueryRequest, problem: str) -
         request_.encode()
 
 
+@given(st.builds(ps.QueryRequest, TEXT, st.none() | INT64, st.none() | INT32))
+def test_query_request_round_trip_in_json_of_9_4(request: ps.QueryRequest) -> None:
+    data = request.encode_json(legacy_server=True)
+    assert json.loads(data) == {
+        "queryString": request.query,
+        "startOffset": request.start_offset,
+        "maxResults": request.max_results,
+    }
+    assert ps.QueryRequest.decode_json(data) == request
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (ps.QueryRequest("a", parameters={"x": 1}), "parameters"),
+        (ps.QueryRequest("a", local=False), "local"),
+        (ps.QueryRequest("a", hit_count_accuracy=-1), "hit_count_accuracy"),
+        (ps.QueryRequest("a", query_mode="FETCH"), "query_mode"),
+        (ps.QueryRequest("a", max_results=2**31), "max_results"),
+    ],
+)
+def test_requests_that_cannot_be_said_in_json_of_9_4(request_: ps.QueryRequest, field: str) -> None:
+    with pytest.raises(EncodeError) as caught:
+        request_.encode_json(legacy_server=True)
+    assert caught.value.field == field
+
+
 def test_requests_that_cannot_be_said_in_json() -> None:
     with pytest.raises(EncodeError, match="query_mode: has no place in JSON"):
         ps.QueryRequest("a", query_mode="FETCH").encode_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,26 +162,43 @@ def test_a_cache_of_bytes_cannot_be_queried(peer: Peer, people: dict[str, int]) 
     assert (answer.status, answer.op) == (Status.SERVER_ERROR, Op.QUERY)
 
 
+def ask_in_json(peer: Peer, payload: bytes) -> Response:
+    return peer.call(Op.QUERY, query=payload, **types(peer.version, JSON))
+
+
 @pytest.mark.versions(since=Version.V2_9, legacy=True)
 def test_old_servers_know_fewer_members_in_json(peer: Peer, people: dict[str, int]) -> None:
-    def asked(payload: bytes) -> Response:
-        return peer.call(Op.QUERY, query=payload, **types(peer.version, JSON))
-
-    query = "from codec.Person p where p.age > 40"
-    answer = asked(QueryRequest(query).encode_json())
+    query = "from codec.Person p where p.age > 36 order by p.age"
+    answer = ask_in_json(peer, QueryRequest(query).encode_json())
     assert answer.status == Status.SERVER_ERROR
     assert 'Unrecognized field "' in answer.error
-    answer = asked(b'{"queryString": "%b", "maxResults": 5}' % query.encode())
-    found = JsonQueryResponse.decode(answer.result)
-    assert found.hits == ({"_type": PERSON, "name": "bob", "age": 50},)
-    assert (found.hit_count, found.hit_count_exact) == (1, None)
+    cid = {"_type": PERSON, "name": "cid", "age": 40}
+    bob = {"_type": PERSON, "name": "bob", "age": 50}
+    for request, hits in (
+        (QueryRequest(query), (cid, bob)),
+        (QueryRequest(query, start_offset=1, max_results=5), (bob,)),
+        (QueryRequest(query, start_offset=0, max_results=1), (cid,)),
+    ):
+        answer = ask_in_json(peer, request.encode_json(legacy_server=True))
+        assert answer.status == Status.SUCCESS, answer
+        found = JsonQueryResponse.decode(answer.result)
+        assert found == JsonQueryResponse(hits, 2, None)
+
+
+@pytest.mark.versions(since=Version.V2_9, legacy=True)
+def test_old_servers_take_no_parameters_in_json(peer: Peer, people: dict[str, int]) -> None:
+    query = {"queryString": "from codec.Person p where p.age > :age"}
+    for value in (20, "20"):
+        parameters = {"namedParameters": [{"name": "age", "value": value}]}
+        answer = ask_in_json(peer, json.dumps(query | parameters).encode())
+        assert answer.status == Status.SERVER_ERROR
+        assert "NamedParameter" in answer.error
 
 
 @pytest.mark.versions(since=Version.V2_9, legacy=False)
 def test_queries_in_json(peer: Peer, people: dict[str, int]) -> None:
     def asked(query: str, **arguments: Any) -> JsonQueryResponse:
-        payload = QueryRequest(query, **arguments).encode_json()
-        answer = peer.call(Op.QUERY, query=payload, **types(peer.version, JSON))
+        answer = ask_in_json(peer, QueryRequest(query, **arguments).encode_json())
         assert answer.status == Status.SUCCESS, answer
         return JsonQueryResponse.decode(answer.result)
 

@@ -247,12 +247,29 @@ class QueryRequest:
             raise reader.error("missing", "query", reader.pos)
         return cls(parameters=parameters, **fields)
 
-    def encode_json(self) -> bytes:
-        """The JSON form, versions from 2.9 on. All keys are there, null where nothing is set:
-        servers fail without."""
+    def encode_json(self, *, legacy_server: bool = False) -> bytes:
+        """The JSON form, versions from 2.9 on.
+
+        Args:
+            legacy_server: As server 9.4 takes it, which refuses keys that it does not know:
+                without `local`, `hit_count_accuracy` and parameters. Else all keys are there, null
+                where nothing is set: servers 15 and 16 fail without.
+
+        Raises:
+            EncodeError: Something is set that this form has no place for.
+            TypeError: A parameter is neither text nor a number nor a bool.
+        """
         self._check()
         if self.query_mode is not None:
             raise EncodeError("has no place in JSON", field="query_mode")
+        members: dict[str, Any] = {
+            "queryString": self.query,
+            "startOffset": self.start_offset,
+            "maxResults": self.max_results,
+        }
+        if legacy_server:
+            self._check_legacy_json()
+            return _to_json(members, "QueryRequest")
         for name, value in self.parameters.items():
             if not isinstance(value, str | int | float):
                 raise TypeError(
@@ -260,17 +277,23 @@ class QueryRequest:
                     "as_query_parameters converts moments and enums"
                 )
         named = [{"name": name, "value": value} for name, value in self.parameters.items()]
-        return _to_json(
-            {
-                "queryString": self.query,
-                "startOffset": self.start_offset,
-                "maxResults": self.max_results,
-                "hitCountAccuracy": self.hit_count_accuracy,
-                "namedParameters": named or None,
-                "local": self.local,
-            },
-            "QueryRequest",
-        )
+        members |= {
+            "hitCountAccuracy": self.hit_count_accuracy,
+            "namedParameters": named or None,
+            "local": self.local,
+        }
+        return _to_json(members, "QueryRequest")
+
+    def _check_legacy_json(self) -> None:
+        for name in ("local", "hit_count_accuracy"):
+            if getattr(self, name) is not None:
+                raise EncodeError("server 9.4 does not know it in JSON", field=name)
+        if self.parameters:
+            raise EncodeError(
+                "server 9.4 takes none in JSON: write the values into the query, or send it as "
+                "protobuf",
+                field="parameters",
+            )
 
     @classmethod
     def decode_json(cls, data: Buffer, /) -> Self:
