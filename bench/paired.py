@@ -34,6 +34,10 @@ def _once():
 # A collection while the result is held: what a result leaves for the collector is part of its cost.
 HELD = "_held = {code}; _collect(0); del _held"
 
+# A row of long rounds stops early, but not before it has so many.
+ROW_SECONDS = 2.5
+MIN_ROUNDS = 21
+
 
 class Side:
     """An expression to be timed.
@@ -115,7 +119,8 @@ class Measured:
 
 
 def measure(ours: Side, references: Mapping[str, Side], *, rounds: int, seconds: float) -> Measured:
-    """Time all sides in each of `rounds` rounds of at least `seconds` for each side.
+    """Time all sides in each of `rounds` rounds (fewer where they are long), each side for at
+    least `seconds`.
 
     All sides take about as long as the slowest does for one call: where other processes want the
     machine, a side of many time slices loses some in each round and a short one in few.
@@ -128,6 +133,8 @@ def measure(ours: Side, references: Mapping[str, Side], *, rounds: int, seconds:
     longest = max(min(side.time() for _ in range(3)) for side in sides)
     for side in sides:
         side.calibrate(longest / 2)
+    # Long rounds need fewer: they average over what else the machine does.
+    rounds = min(rounds, max(MIN_ROUNDS, int(ROW_SECONDS / (longest * len(sides)))))
     order = list(range(len(sides)))
     shuffle = random.Random(len(sides)).shuffle
     times: list[list[float]] = [[] for _ in sides]

@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 import threading
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vector_data
-from hotrod_codec._ext.hashing import HashWheel, murmur2, murmur3, segment_of, segments_of
+from hotrod_codec import ServerAddress, Topology
+from hotrod_codec._ext.hashing import (
+    HashWheel,
+    murmur2,
+    murmur3,
+    owners_of,
+    segment_of,
+    segments_of,
+    split_by_owner,
+)
 
 HASHES = vector_data.murmur3()
 VECTORS: list[dict[str, Any]] = HASHES["vectors"]
@@ -195,7 +205,8 @@ def test_large_work_gives_the_same_while_other_threads_run() -> None:
     """Enough for the GIL to be released, in several threads at once."""
     random_ = random.Random(1)
     keys = [random_.randbytes(i % 40) for i in range(200_000)]
-    long_key = random_.randbytes(5_000_001)
+    columns = columns_of(keys)
+    long_key = random_.randbytes(9_000_001)
     expected = segments_of(keys[:1000], 271)
     results: list[tuple[np.ndarray[Any, Any], int, int]] = []
 
@@ -213,6 +224,171 @@ def test_large_work_gives_the_same_while_other_threads_run() -> None:
         assert np.array_equal(segments[:1000], expected)
         assert hash_of_bytes == hash_of_bytearray == results[0][1]
     assert results[0][0][-1] == segment_of(keys[-1], 271)
+    assert np.array_equal(segments_of(columns, 271), results[0][0])
+    split = split_by_owner(columns, [segment % 5 for segment in range(271)])
+    assert sum(map(len, split.values())) == len(keys)
+    for owner, indices in split.items():
+        assert (results[0][0][indices] % 5 == owner).all()
+        assert (np.diff(indices) > 0).all()
+
+
+# ---- columns ------------------------------------------------------------------------------------
+
+
+def columns_of(keys: list[bytes], dtype: Any = np.int64, before: bytes = b"") -> Any:
+    """The keys as Arrow has them, behind some other bytes."""
+    sizes = np.array([len(before), *map(len, keys)])
+    return before + b"".join(keys) + b"rest", np.cumsum(sizes).astype(dtype)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=300), NUM_SEGMENTS, st.binary(max_size=5))
+def test_columns_are_the_same_as_a_list(keys: list[bytes], num: int, before: bytes) -> None:
+    expected = segments_of(keys, num).tolist()
+    for dtype in (np.int32, np.int64):
+        buffer, offsets = columns_of(keys, dtype, before)
+        for kind in KEY_TYPES:
+            found = segments_of((kind(buffer), offsets), num)
+            assert (found.dtype, found.tolist()) == (np.dtype(np.int32), expected)
+    assert segments_of((buffer, array("q", offsets)), num).tolist() == expected
+    assert segments_of((buffer, memoryview(offsets)), num).tolist() == expected
+
+
+def test_a_pair_of_keys_is_no_pair_of_columns() -> None:
+    pair: list[Any] = [b"buffer", b"\0" * 8]
+    for second in (bytes, bytearray, memoryview):
+        keys = (pair[0], second(pair[1]))
+        assert segments_of(keys, 1000).tolist() == [segment_of(key, 1000) for key in pair]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "wrong"),
+    [
+        ([-1, 3], "offset 0 is -1"),
+        ([0, 7], "offset 1 is 7"),
+        ([0, 4, 3], "offset 2 is 3"),
+        ([7, 7], "offset 1 is 7"),
+        ([0, 3, -5, 6], "offset 2 is -5"),
+        ([0] * 500 + [9], "offset 500 is 9"),
+        ([0] * 129 + [7], "offset 129 is 7"),
+    ],
+)
+def test_offsets_outside_of_the_buffer(offsets: list[int], wrong: str) -> None:
+    for dtype in (np.int32, np.int64):
+        with pytest.raises(ValueError, match=f"^keys: {wrong}; .* within the 6 bytes"):
+            segments_of((b"sixsix", np.array(offsets, dtype)), 20)
+    with pytest.raises(ValueError, match=r"^keys: offset 1 is 4611686018427387904; "):
+        segments_of((b"sixsix", np.array([0, 2**62])), 20)
+
+
+def test_offsets_that_are_none() -> None:
+    with pytest.raises(ValueError, match=r"^keys: no offsets; wants one more than there are keys$"):
+        segments_of((b"", np.array([], np.int64)), 20)
+    assert segments_of((b"", np.array([0])), 20).tolist() == []
+    wrong: Any
+    for wrong in (np.array([0.0, 1.0]), np.array([0, 1], np.uint64), np.array([0], np.int16)):
+        with pytest.raises(TypeError, match=r"^keys: wants offsets as an int32 or int64 array of"):
+            segments_of((b"ab", wrong), 20)
+    with pytest.raises(TypeError, match=r"of one dimension, got 2 dimension\(s\) of format 'l'"):
+        segments_of((b"ab", np.zeros((2, 2), np.int64)), 20)
+    wrong = "text"
+    with pytest.raises(TypeError, match=r"^keys: the buffer: wants a bytes-like object, got str$"):
+        segments_of((wrong, np.array([0])), 20)
+
+
+def test_a_list_that_changes_while_it_is_read() -> None:
+    """Items that run code of their own when they are looked at."""
+    keys: list[Any] = []
+
+    class Changing(bytearray):
+        def __buffer__(self, flags: int) -> memoryview:  # from Python 3.12 on
+            keys.clear()
+            return memoryview(bytes(self))
+
+    keys += [b"a", Changing(b"b"), b"c"]
+    assert segments_of(keys, 1000).tolist() == [segment_of(key, 1000) for key in (b"a", b"b", b"c")]
+
+
+def test_what_has_segments_of_its_own_is_asked() -> None:
+    class Batch:
+        def segments(self, num_segments: int, /) -> Any:
+            return np.arange(5, dtype=np.int32) % num_segments
+
+    assert segments_of(Batch(), 3).tolist() == [0, 1, 2, 0, 1]
+    split = split_by_owner(Batch(), [7, 9, 7])
+    assert {owner: indices.tolist() for owner, indices in split.items()} == {
+        7: [0, 2, 3],
+        9: [1, 4],
+    }
+
+    class Liar:
+        def segments(self, num_segments: int, /) -> Any:
+            return np.array([num_segments], np.int32)
+
+    with pytest.raises(IndexError):
+        split_by_owner(Liar(), [0])
+
+
+# ---- owners of many keys ------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.binary(max_size=20), max_size=200),
+    st.lists(st.lists(st.integers(0, INT32_MAX), max_size=3), min_size=1, max_size=50),
+)
+def test_owners_of_any_keys(keys: list[bytes], owners: list[list[int]]) -> None:
+    primary = [of_segment[0] if of_segment else -1 for of_segment in owners]
+    expected = [primary[segment_of(key, len(owners))] for key in keys]
+    forms: list[Any] = [owners, tuple(map(tuple, owners)), primary, np.array(primary, np.int32)]
+    for form in forms:
+        found = owners_of(keys, form)
+        assert (found.dtype, found.tolist()) == (np.dtype(np.int32), expected)
+        split = split_by_owner(keys, form)
+        assert list(split) == sorted(set(expected))
+        assert {owner: indices.tolist() for owner, indices in split.items()} == {
+            owner: [i for i, found in enumerate(expected) if found == owner] for owner in split
+        }
+        assert all(indices.dtype == np.intp for indices in split.values())
+
+
+def test_owners_of_a_recorded_topology() -> None:
+    recorded = recorded_topology("2.0", "seg20")
+    topology = Topology(
+        recorded["id"],
+        tuple(ServerAddress(host, port) for host, port, *_ in recorded["servers"]),
+        hash_version=3,
+        segment_owners=tuple(map(tuple, recorded["owners"])),
+    )
+    wheel, ports = recorded_wheel("1.1", "seg20")
+    keys = [b"key-%d" % i for i in range(2000)]
+    found = owners_of(keys, topology)
+    assert [topology.servers[i].port for i in found] == [ports[wheel.owner_of(k)] for k in keys]
+    split = split_by_owner(columns_of(keys), topology)
+    assert sorted(split) == [0, 1, 2]
+    for owner, indices in split.items():
+        assert (found[indices] == owner).all()
+
+
+def test_owners_that_cannot_be() -> None:
+    wrong: Any
+    with pytest.raises(ValueError, match=r"^owners: the topology does not say who owns which"):
+        owners_of([b"k"], Topology(1, (ServerAddress("h", 1),)))
+    for wrong in ([], (), np.array([], np.int32)):
+        with pytest.raises(ValueError, match=r"^owners: wants those of at least one segment$"):
+            split_by_owner([b"k"], wrong)
+    for wrong in (5, "0123", b"0123", {0: 1}):
+        with pytest.raises(TypeError, match=r"^owners: wants a Topology, the owners of each "):
+            split_by_owner([b"k"], wrong)
+    for wrong in (["0"], [None], [[1.5]]):
+        with pytest.raises(TypeError, match=r"^owners: wants an int, got "):
+            owners_of([b"k"], wrong)
+    for wrong in ([-2], [2**31], [[2**70]]):
+        with pytest.raises(ValueError, match=r"^owners: wants -1 to 2147483647, got "):
+            owners_of([b"k"], wrong)
+    for wrong in (np.array([0]), np.zeros((1, 1), np.int32), np.array([0.0])):
+        with pytest.raises(
+            TypeError, match=r"^owners: wants an int32 array of one dimension, got "
+        ):
+            owners_of([b"k"], wrong)
 
 
 # ---- the wheel of 1.x ---------------------------------------------------------------------------

@@ -27,7 +27,16 @@ from hotrod_codec._ext.codec import (
     trace_response,
 )
 from hotrod_codec._ext.encoding import encode_request, encode_response
-from hotrod_codec._ext.hashing import HashWheel, murmur2, murmur3, segment_of, segments_of
+from hotrod_codec._ext.hashing import (
+    HashWheel,
+    murmur2,
+    murmur3,
+    owners_of,
+    segment_of,
+    segments_of,
+    split_by_owner,
+)
+from hotrod_codec._ext.scalars import decode_varint, encode_varint
 from hotrod_codec.errors import (
     AuthenticationError,
     CommandTimeoutError,
@@ -112,13 +121,17 @@ __all__ = [
     "__version__",
     "decode_request",
     "decode_response",
+    "decode_varint",
     "encode_request",
     "encode_response",
+    "encode_varint",
     "layout",
     "murmur2",
     "murmur3",
+    "owners_of",
     "segment_of",
     "segments_of",
+    "split_by_owner",
     "trace_request",
     "trace_response",
 ]

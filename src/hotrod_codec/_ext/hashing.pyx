@@ -1,15 +1,17 @@
 # cython: freethreading_compatible=True
 # cython: boundscheck=False, wraparound=False
-# cython: embedsignature=True, auto_pickle=False, autotestdict=False
+# cython: embedsignature=True, embedsignature.format=clinic, auto_pickle=False, autotestdict=False
 """Which server owns a key: csrc/hash.c for Python objects.
 
-Here: borrowing keys, checking arguments, filling the numpy array, releasing the GIL. The hash
-functions and the rules of segments and wheel are in csrc; which server a segment number or an
-owner index means is known to whoever holds the topology.
+Here: borrowing keys, checking arguments, filling numpy arrays, releasing the GIL. The hash
+functions and the rules of segments and wheel are in csrc; which server an owner index means is
+known to whoever holds the topology.
 """
 
 cimport cython
 from cpython.buffer cimport (
+    PyBUF_FORMAT,
+    PyBUF_ND,
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
     PyBuffer_Release,
@@ -20,7 +22,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromObject,
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyIndex_Check, PyNumber_Index
 from cpython.object cimport PyObject
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, uint8_t, uint32_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
 
 from hotrod_codec._ext.hash cimport (
     HR_HASH_SEED,
@@ -38,21 +40,32 @@ from hotrod_codec._ext.hash cimport (
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
     # Borrowed: counting references takes longer than hashing a short key.
-    PyObject *borrowed_item "PyTuple_GET_ITEM"(tuple items, Py_ssize_t index)
-    bint is_bytes "PyBytes_Check"(PyObject *item)
-    Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject *item)
-    char *bytes_data "PyBytes_AS_STRING"(PyObject *item)
+    PyObject **items_of "PySequence_Fast_ITEMS"(object list_or_tuple)
+    bint is_bytes "PyBytes_Check"(PyObject *item) nogil
+    Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject *item) nogil
+    char *bytes_data "PyBytes_AS_STRING"(PyObject *item) nogil
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define HR_HAS_GIL 0
+    #else
+    #define HR_HAS_GIL 1
+    #endif
+    """
+    bint HR_HAS_GIL
 
 
 cdef enum:
-    # About a millisecond of hashing. Getting the GIL back may cost a whole switch interval (5 ms),
-    # so less work than that keeps it.
-    NOGIL_BYTES = 4 * 1024 * 1024
+    # About a millisecond of hashing (150,000 keys of 20 bytes). Getting the GIL back may cost a
+    # whole switch interval (5 ms), so less work than that keeps it.
+    NOGIL_BYTES = 8 * 1024 * 1024
     # What a key costs besides its length, in bytes hashed.
     BYTES_PER_KEY = 32
     CHUNK = 128
     # No real wheel comes near it, but a peer may claim any number of virtual nodes.
     MAX_WHEEL_POSITIONS = 1 << 20
+    NO_OWNER = -1
 
 
 cdef object _wants_bytes(str name, object found):
@@ -89,6 +102,8 @@ cdef int32_t _murmur3(object key, int32_t seed) except? -1:
     return result
 
 
+# Plain functions of C: the interpreter calls them 5 ns faster than those with all of Python's.
+@cython.binding(False)
 def murmur3(key, seed=9001):
     """MurmurHash3 of `key` as Infinispan has it: a signed 32-bit int.
 
@@ -121,6 +136,7 @@ def murmur2(key, bint compat=False):
     return result
 
 
+@cython.binding(False)
 def segment_of(key, num_segments):
     """The segment of `key`, 0 to `num_segments` - 1, in a topology of version 2.0 or later.
 
@@ -132,95 +148,382 @@ def segment_of(key, num_segments):
     return hr_segment_of_hash(_murmur3(key, HR_HASH_SEED), count)
 
 
-cdef tuple _hold(object keys, Py_ssize_t *work):
-    """`keys` as a tuple of bytes: what nobody can change while its addresses are in use.
+# ---- where keys lie ---------------------------------------------------------------------------
 
-    `work` becomes what hashing them costs, in bytes hashed.
-    """
-    cdef tuple held
-    cdef object key
-    cdef PyObject *item
+cdef enum Form:
+    ITEMS  # bytes objects
+    OFFSETS_32  # in one buffer, each beginning where the one before it ends
+    OFFSETS_64
+    SPANS  # in one buffer, anywhere
+
+
+cdef struct Keys:
+    Form form
+    Py_ssize_t count
+    Py_ssize_t work  # what hashing them costs, in bytes hashed
+    PyObject **items
+    const uint8_t *data
+    int64_t size  # OFFSETS: of the buffer
+    const void *offsets
+    const int64_t *starts
+    const int64_t *lengths
+    Py_ssize_t step
+
+
+cdef int64_t _offset(const Keys *keys, Py_ssize_t i) noexcept nogil:
+    if keys.form == OFFSETS_32:
+        return (<const int32_t *>keys.offsets)[i]
+    return (<const int64_t *>keys.offsets)[i]
+
+
+cdef Py_ssize_t _borrow_by_offsets(
+    const Keys *keys, Py_ssize_t first, Py_ssize_t count, hr_slice *slices
+) noexcept nogil:
+    # Each offset is read once: whoever owns the array may change it meanwhile.
+    cdef int64_t start = _offset(keys, first), end
     cdef Py_ssize_t i
-    if not isinstance(keys, (list, tuple)):
+    if start < 0:
+        return first
+    for i in range(count):
+        end = _offset(keys, first + i + 1)
+        if not start <= end <= keys.size:
+            return first + i + 1
+        slices[i].data = keys.data + start
+        slices[i].len = <size_t>(end - start)
+        start = end
+    return -1
+
+
+cdef Py_ssize_t _borrow(
+    const Keys *keys, Py_ssize_t first, Py_ssize_t count, hr_slice *slices
+) noexcept nogil:
+    """Point `slices` at `count` keys from `first` on. -1, or the index of a wrong offset."""
+    cdef Py_ssize_t i
+    cdef PyObject *key
+    if keys.form == ITEMS:
+        for i in range(count):
+            key = keys.items[first + i]
+            slices[i].data = <const uint8_t *>bytes_data(key)
+            slices[i].len = <size_t>bytes_size(key)
+    elif keys.form == SPANS:
+        for i in range(count):
+            slices[i].data = keys.data + keys.starts[(first + i) * keys.step]
+            slices[i].len = <size_t>keys.lengths[(first + i) * keys.step]
+    else:
+        return _borrow_by_offsets(keys, first, count, slices)
+    return -1
+
+
+cdef Py_ssize_t _hash_all(
+    const Keys *keys, int32_t num_segments, int32_t *segments
+) noexcept nogil:
+    cdef hr_slice slices[CHUNK]
+    cdef Py_ssize_t i = 0, chunk, wrong
+    while i < keys.count:
+        chunk = min(<Py_ssize_t>CHUNK, keys.count - i)
+        wrong = _borrow(keys, i, chunk, slices)
+        if wrong >= 0:
+            return wrong
+        hr_segments_of(slices, <size_t>chunk, num_segments, segments + i)
+        i += chunk
+    return -1
+
+
+cdef int _segments(const Keys *keys, int32_t num_segments, int32_t *segments) except -1:
+    cdef Py_ssize_t wrong
+    if keys.work < NOGIL_BYTES:
+        wrong = _hash_all(keys, num_segments, segments)
+    else:
+        with nogil:
+            wrong = _hash_all(keys, num_segments, segments)
+    if wrong >= 0:
+        raise ValueError(
+            f"keys: offset {wrong} is {_offset(keys, wrong)}; offsets begin at 0 or later, "
+            f"never fall, and end within the {keys.size} bytes of the buffer"
+        )
+    return 0
+
+
+cdef int32_t segment_count(object num_segments) except -1:
+    return _int32(num_segments, "num_segments", 1)
+
+
+cdef int segments_of_spans(
+    const uint8_t *data, const int64_t *starts, const int64_t *lengths, Py_ssize_t step,
+    Py_ssize_t count, int32_t num_segments, int32_t *segments,
+) except -1:
+    cdef Keys keys
+    cdef Py_ssize_t i
+    keys.form = SPANS
+    keys.data = data
+    keys.starts = starts
+    keys.lengths = lengths
+    keys.step = step
+    keys.count = count
+    keys.work = count * BYTES_PER_KEY
+    for i in range(count):
+        keys.work += lengths[i * step]
+    return _segments(&keys, num_segments, segments)
+
+
+cdef bint _borrow_items(object list_or_tuple, Keys *keys, int64_t most_work) noexcept:
+    """Whether all items are bytes, of which hashing costs less than `most_work`."""
+    cdef PyObject **items = items_of(list_or_tuple)
+    cdef Py_ssize_t i, work = 0, count = len(list_or_tuple)
+    for i in range(count):
+        if not is_bytes(items[i]) or work >= most_work:
+            return False
+        work += bytes_size(items[i]) + BYTES_PER_KEY
+    keys.form = ITEMS
+    keys.items = items
+    keys.count = count
+    keys.work = work
+    return work < most_work
+
+
+cdef tuple _hold(object items, Keys *keys):
+    """`items` as a tuple of bytes: what nobody can change while its addresses are in use."""
+    cdef tuple held
+    if not isinstance(items, (list, tuple)):
         try:
-            keys = iter(keys)
+            items = iter(items)
         except TypeError:
             raise TypeError(
-                f"keys: wants an iterable of bytes-like objects, got {type(keys).__name__}"
+                f"keys: wants an iterable of bytes-like objects, got {type(items).__name__}"
             ) from None
-    held = tuple(keys)
-    work[0] = 0
-    for i in range(len(held)):
-        item = borrowed_item(held, i)
-        if not is_bytes(item):
-            break
-        work[0] += bytes_size(item) + BYTES_PER_KEY
-    else:
+    held = tuple(items)
+    if _borrow_items(held, keys, INT64_MAX):
         return held
     copies = []
     for i, key in enumerate(held):
         if not PyObject_CheckBuffer(key):
             raise _wants_bytes(f"keys: item {i}", key)
-        copies.append(PyBytes_FromObject(key))
-    return _hold(copies, work)
+        copies.append(key if PyBytes_Check(key) else PyBytes_FromObject(key))
+    held = tuple(copies)
+    _borrow_items(held, keys, INT64_MAX)
+    return held
 
 
-cdef void _borrow(tuple keys, Py_ssize_t first, Py_ssize_t count, hr_slice *slices) noexcept:
-    """Point `slices` at `count` keys from `first` on."""
-    cdef Py_ssize_t i
-    cdef PyObject *key
-    for i in range(count):
-        key = borrowed_item(keys, first + i)
-        slices[i].data = <const uint8_t *>bytes_data(key)
-        slices[i].len = <size_t>bytes_size(key)
+cdef bint _is_columns(object keys) except -1:
+    """Whether `keys` is (buffer, offsets): a pair whose second item holds numbers, not bytes."""
+    cdef Py_buffer view
+    if type(keys) is not tuple or len(<tuple>keys) != 2 or PyBytes_Check((<tuple>keys)[1]):
+        return False
+    if not PyObject_CheckBuffer((<tuple>keys)[1]):
+        return False
+    try:
+        PyObject_GetBuffer((<tuple>keys)[1], &view, PyBUF_FORMAT | PyBUF_ND)
+    except BufferError:  # not contiguous
+        return False
+    cdef bint numbers = view.itemsize > 1
+    PyBuffer_Release(&view)
+    return numbers
 
 
-cdef int _segments(
-    tuple keys, Py_ssize_t work, int32_t num_segments, int32_t *segments
-) except -1:
-    cdef Py_ssize_t count = len(keys), i, chunk
-    cdef hr_slice few[CHUNK]
-    cdef hr_slice *slices
-    if work < NOGIL_BYTES:
-        for i in range(0, count, CHUNK):
-            chunk = min(<Py_ssize_t>CHUNK, count - i)
-            _borrow(keys, i, chunk, few)
-            hr_segments_of(few, <size_t>chunk, num_segments, segments + i)
-        return 0
-    slices = <hr_slice *>PyMem_Malloc(<size_t>count * sizeof(hr_slice))
-    if slices == NULL:
-        raise MemoryError
-    _borrow(keys, 0, count, slices)
-    with nogil:
-        hr_segments_of(slices, <size_t>count, num_segments, segments)
-    PyMem_Free(slices)
-    return 0
+cdef Form _form_of_offsets(const Py_buffer *offsets) except *:
+    cdef bytes form = b"B" if offsets.format is NULL else <bytes>offsets.format
+    if offsets.ndim == 1 and form.lstrip(b"<=@") in (b"i", b"l", b"q"):
+        if offsets.itemsize == 4:
+            return OFFSETS_32
+        if offsets.itemsize == 8:
+            return OFFSETS_64
+    raise TypeError(
+        f"keys: wants offsets as an int32 or int64 array of one dimension, got {offsets.ndim} "
+        f"dimension(s) of format '{form.decode()}'"
+    )
+
+
+cdef int _fill(const Keys *keys, int32_t num_segments, object array) except -1:
+    """Write the segments to `array`, an int32 array of as many items."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
+    try:
+        return _segments(keys, num_segments, <int32_t *>view.buf)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef object _segments_of_columns(tuple pair, int32_t num_segments):
+    import numpy
+
+    cdef Keys keys
+    cdef Py_buffer data, offsets
+    if not PyObject_CheckBuffer(pair[0]):
+        raise _wants_bytes("keys: the buffer", pair[0])
+    PyObject_GetBuffer(pair[0], &data, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(pair[1], &offsets, PyBUF_FORMAT | PyBUF_ND)
+        try:
+            keys.form = _form_of_offsets(&offsets)
+            keys.count = offsets.shape[0] - 1
+            if keys.count < 0:
+                raise ValueError("keys: no offsets; wants one more than there are keys")
+            keys.data = <const uint8_t *>data.buf
+            keys.size = data.len
+            keys.offsets = offsets.buf
+            keys.work = keys.count * BYTES_PER_KEY + data.len
+            array = numpy.empty(keys.count, numpy.int32)
+            _fill(&keys, num_segments, array)
+            return array
+        finally:
+            PyBuffer_Release(&offsets)
+    finally:
+        PyBuffer_Release(&data)
+
+
+cdef object _segments_of_items(object items, int32_t num_segments):
+    import numpy  # costs more than all the rest of the package's import
+
+    cdef Keys keys
+    cdef tuple held
+    if HR_HAS_GIL and (type(items) is list or type(items) is tuple):
+        array = numpy.empty(len(items), numpy.int32)
+        # Little work: nothing else runs from here on, so that nobody can change the list.
+        if _borrow_items(items, &keys, NOGIL_BYTES) and keys.count == len(array):
+            _fill(&keys, num_segments, array)
+            return array
+    held = _hold(items, &keys)
+    array = numpy.empty(len(held), numpy.int32)
+    _fill(&keys, num_segments, array)
+    return array
 
 
 def segments_of(keys, num_segments):
     """The segments of many keys: int32 array of shape (n,), one segment per key.
 
     Args:
-        keys: A list, tuple or other iterable of bytes-like objects.
+        keys: A list, tuple or other iterable of bytes-like objects. Or columns, as Arrow has them:
+            a pair of a bytes-like buffer and its offsets, an int32 or int64 array of shape
+            (n + 1,); key i is `buffer[offsets[i]:offsets[i + 1]]`. Or what has a method `segments`
+            of its own, such as a batch of entries.
+        num_segments: Of the topology.
 
     Raises:
-        TypeError: `keys` is not such an iterable, or `num_segments` not an int.
-        ValueError: `num_segments` is not within 1 ... 2**31 - 1.
+        TypeError: `keys` is none of these, or `num_segments` not an int.
+        ValueError: `num_segments` is not within 1 ... 2**31 - 1, or an offset lies outside of the
+            buffer or before the one in front of it.
     """
-    import numpy  # costs more than all the rest of the package's import
+    cdef int32_t count = segment_count(num_segments)
+    if _is_columns(keys):
+        return _segments_of_columns(keys, count)
+    if not isinstance(keys, (list, tuple)) and hasattr(type(keys), "segments"):
+        return keys.segments(count)
+    return _segments_of_items(keys, count)
 
-    cdef int32_t count = _int32(num_segments, "num_segments", 1)
-    cdef Py_ssize_t work
-    cdef tuple held = _hold(keys, &work)
-    cdef Py_buffer view
-    result = numpy.empty(len(held), numpy.int32)
-    PyObject_GetBuffer(result, &view, PyBUF_WRITABLE)
-    try:
-        _segments(held, work, count, <int32_t *>view.buf)
-    finally:
-        PyBuffer_Release(&view)
-    return result
 
+# ---- owners of many keys -------------------------------------------------------------------------
+
+cdef object _primary_owners(object owners):
+    """Of each segment, as an int32 array of at least one."""
+    import numpy
+
+    cdef list primary = []
+    owners = getattr(owners, "segment_owners", owners)
+    if isinstance(owners, numpy.ndarray):
+        if owners.ndim != 1 or owners.dtype != numpy.int32:
+            raise TypeError(
+                "owners: wants an int32 array of one dimension, got "
+                f"{owners.ndim} dimension(s) of {owners.dtype}"
+            )
+        array = numpy.array(owners)
+    else:
+        if owners is None:
+            raise ValueError("owners: the topology does not say who owns which segment")
+        if not isinstance(owners, (list, tuple)):
+            raise TypeError(
+                "owners: wants a Topology, the owners of each segment or an int32 array, got "
+                f"{type(owners).__name__}"
+            )
+        for of_segment in owners:
+            if isinstance(of_segment, (list, tuple)):
+                of_segment = of_segment[0] if of_segment else NO_OWNER
+            primary.append(_int32(of_segment, "owners", NO_OWNER))
+        array = numpy.array(primary, numpy.int32)
+    if len(array) == 0:
+        raise ValueError("owners: wants those of at least one segment")
+    return array
+
+
+def owners_of(keys, owners):
+    """The primary owners of many keys: int32 array of shape (n,), one owner per key.
+
+    Args:
+        keys: As for segments_of.
+        owners: Who owns which segment: a Topology of version 2.0 or later, its `segment_owners`, or
+            the primary owner of each segment as a list or an int32 array, which is the fastest.
+
+    Returns:
+        Indices into the topology's `servers`; -1 where a segment has no owner.
+
+    Raises:
+        TypeError: `keys` or `owners` are none of these.
+        ValueError: `owners` are of no segment; or as segments_of.
+    """
+    primary = _primary_owners(owners)
+    return primary.take(segments_of(keys, len(primary)))
+
+
+def split_by_owner(keys, owners):
+    """Which of many keys belong to which server.
+
+    Args:
+        keys: As for segments_of.
+        owners: As for owners_of.
+
+    Returns:
+        For each primary owner of any of the keys, in ascending order, the indices of its keys:
+        an intp array, ascending. Owner -1 has the keys of segments without an owner.
+
+    Raises:
+        TypeError, ValueError: As owners_of.
+    """
+    import numpy
+
+    primary = _primary_owners(owners)
+    # Numbered from 0 on without gaps: an owner's index may be any number.
+    names, dense = numpy.unique(primary, return_inverse=True)
+    belongs = dense.astype(numpy.int32).take(segments_of(keys, len(primary)))
+    order = numpy.empty(len(belongs), numpy.intp)
+    ends = numpy.zeros(len(names) + 1, numpy.intp)
+    _sort_by_owner(belongs, order, ends)
+    split = {}
+    start = 0
+    for name, end in zip(names.tolist(), ends.tolist()):
+        if start < end:
+            split[name] = order[start:end]
+        start = end
+    return split
+
+
+cdef int _sort_by_owner(
+    const int32_t[::1] owners, Py_ssize_t[::1] order, Py_ssize_t[::1] ends
+) except -1:
+    """Sort the indices of `owners` by owner. `ends[i]` becomes where those of owner i end."""
+    if owners.shape[0] * <Py_ssize_t>BYTES_PER_KEY < NOGIL_BYTES:
+        _counting_sort(owners, order, ends)
+    else:
+        with nogil:
+            _counting_sort(owners, order, ends)
+    return 0
+
+
+cdef void _counting_sort(
+    const int32_t[::1] owners, Py_ssize_t[::1] order, Py_ssize_t[::1] ends
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int32_t owner
+    for i in range(owners.shape[0]):
+        ends[owners[i] + 1] += 1
+    for i in range(1, ends.shape[0]):
+        ends[i] += ends[i - 1]
+    # Now ends[i] is where those of owner i begin; it moves on to where they end.
+    for i in range(owners.shape[0]):
+        owner = owners[i]
+        order[ends[owner]] = i
+        ends[owner] += 1
+
+
+# ---- the wheel of 1.x ----------------------------------------------------------------------------
 
 @cython.final
 @cython.no_gc

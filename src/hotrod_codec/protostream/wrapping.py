@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, runtime_checkable
 
+from hotrod_codec._ext.scalars import fast_decode, fast_encode
 from hotrod_codec.errors import EncodeError, LimitError
 from hotrod_codec.protostream import types as t
 from hotrod_codec.protostream._commons import BY_PYTHON, BY_TYPE, PACKAGE, put_text
@@ -390,38 +391,9 @@ def _make(value: Any, type_name: str) -> Any:
 # --- encoding -------------------------------------------------------------------------
 
 
+@fast_encode
 def encode(value: Any, *, type: str | None = None, types: MessageTypes | None = None) -> bytes:
-    """A key or value in the format application/x-protostream.
-
-    ============================= ============================================================
-    Python                        Java
-    ============================= ============================================================
-    None                          null (no bytes at all)
-    str, bytes, bool              String, byte[], Boolean
-    int                           Long, whatever its size; Int32(5) is an Integer
-    float                         Double; Float(0.5) is a Float
-    Char, Short, Byte             Character, Short, Byte
-    Date, Instant                 java.util.Date, java.time.Instant
-    datetime                      Instant; without a time zone LocalDateTime
-    date, time                    LocalDate, LocalTime
-    UUID, Decimal, BigInteger     UUID, BigDecimal, BigInteger
-    list, tuple                   ArrayList; Container("HashSet", ...) any other
-    Message, EnumValue            a message or enum of the schema
-    a message of protobuf         the same; see MessageTypes
-    ============================= ============================================================
-
-    An Integer and a Long are different keys, and Java casts a value to one of them: what type a
-    Python int gets must not depend on how large it happens to be. It is a Long. A number that was
-    decoded as Int32 is encoded as such, but Int32(5) + 1 is an int.
-
-    Args:
-        type: Write a scalar as this: "int32", "char", "float" ...; by default as the table says.
-        types: The user's classes.
-
-    Raises:
-        TypeError: No such Python type can be written.
-        EncodeError: The value does not fit.
-    """
+    """The whole of it; the documented `encode` only adds short ways (_ext/scalars.pyx)."""
     out = bytearray()
     if type is not None:
         value = _make(value, type)
@@ -577,21 +549,11 @@ def _is_scalar(out: bytearray, start: int) -> bool:
 # --- decoding -------------------------------------------------------------------------
 
 
+@fast_decode
 def decode(
     data: Buffer, /, *, types: MessageTypes | None = None, max_depth: int = MAX_DEPTH
 ) -> Any:
-    """The value of a key or value in the format application/x-protostream.
-
-    Encoding it again gives the same bytes, unless another writer wrote them in an unusual form. So
-    a Long becomes an int and an Integer an Int32, which is an int as well; a Double and a Float
-    likewise. A LocalDate and its kind stay what they are: they have years and nanoseconds that
-    Python's do not. An ArrayList becomes a list, other containers a Container. Messages and enums
-    that are in `types` become instances of these classes, others Message and EnumValue.
-
-    Raises:
-        DecodeError: Not a WrappedMessage, or not a whole one.
-        LimitError: Containers are more than `max_depth` deep.
-    """
+    """The whole of it; the documented `decode` only adds short ways (_ext/scalars.pyx)."""
     reader = Reader(as_bytes(data), _OP)
     return _read(reader, types, max_depth, nulls=False)
 
