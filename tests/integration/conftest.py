@@ -7,16 +7,21 @@ A test that wants `target` runs once for each server and version. Marks narrow t
     each_operation(Op.PUT, ...)       run it once for each of these as `op`, if the version has it
     versions(since=, until=)          only these
     versions(legacy=)                 only (True) or not (False) the 9.4 line
+    versions(embedded=)               only (True) or not (False) the embedded server of this package
     versions(newest=True)             of those, only each server's newest, unless run with --full
 
 Tests are sorted so that one server, or one cluster, runs at a time.
+
+`pytest tests/integration` takes real servers unless `--servers` names others. In a run of all
+tests, where these are a part only, it is the embedded server: that needs neither Java nor time.
 """
 
 from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,6 +29,7 @@ import pytest
 
 from hotrod_codec import Op, ServerAddress, Version
 from integration.clusters import NODES, settle
+from integration.embedded import EMBEDDED, Embedded
 from integration.infinispan import HOST, LEGACY, MODERN, OLDER, Infinispan
 from integration.outcomes import Outcomes
 from integration.peers import VERSIONS, Peer, Target
@@ -73,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("integration")
     group.addoption(
         "--servers",
-        help=f"versions of Infinispan to test against (default: {MODERN},{LEGACY})",
+        help=f"versions of Infinispan, {EMBEDDED} (default: {MODERN},{LEGACY})",
     )
     group.addoption(
         "--full",
@@ -91,10 +97,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def servers_of(config: pytest.Config) -> list[str]:
-    given = config.getoption("--servers")
+    given = config.getoption("--servers", None)
     if given is not None:
         return str(given).split(",")
-    return [MODERN, OLDER, LEGACY] if config.getoption("--full") else [MODERN, LEGACY]
+    here = Path(__file__).parent
+    wanted = [Path(arg.partition("::")[0]).resolve() for arg in config.args]
+    if not any(path.is_relative_to(here) for path in wanted):
+        return [EMBEDDED]
+    return [MODERN, OLDER, LEGACY] if is_full(config) else [MODERN, LEGACY]
+
+
+def is_full(config: pytest.Config) -> bool:
+    return bool(config.getoption("--full", False))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -103,7 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in (
         "operation(*ops): what the test is about",
         "each_operation(*ops): run the test for each of these",
-        "versions(since=, until=, legacy=, newest=): where it applies",
+        "versions(since=, until=, legacy=, embedded=, newest=): where it applies",
     ):
         config.addinivalue_line("markers", line)
 
@@ -116,6 +130,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     since = max((mark["since"] for mark in marks if "since" in mark), default=Version.V1_0)
     until = min((mark["until"] for mark in marks if "until" in mark), default=Version.V4_1)
     legacy = next((mark["legacy"] for mark in marks if "legacy" in mark), None)
+    embedded = next((mark["embedded"] for mark in marks if "embedded" in mark), None)
     newest = any(mark.get("newest", False) for mark in marks)
     targets = []
     for server in servers_of(metafunc.config):
@@ -124,8 +139,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for version in VERSIONS[server]
             if since <= version <= until and all(exists(op, version) for op in ops)
             if legacy in (None, (target := Target(server, version)).is_legacy)
+            if embedded in (None, server == EMBEDDED)
         ]
-        targets += found[-1:] if newest and not metafunc.config.getoption("--full") else found
+        targets += found[-1:] if newest and not is_full(metafunc.config) else found
     each = metafunc.definition.get_closest_marker("each_operation")
     if each is None:
         metafunc.parametrize("target", targets, ids=str)
@@ -149,8 +165,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.integration)
             target = _target_of(item)
+            if target is None or target.server != EMBEDDED:
+                item.add_marker(pytest.mark.integration)
             for mark in item.iter_markers("operation"):
                 if target is not None:
                     config.stash[TESTED].update((op, target) for op in mark.args)
@@ -201,7 +218,7 @@ class Servers:
     def __init__(self, folder: Path, given: dict[str, tuple[str, int]]) -> None:
         self._folder = folder
         self._given = given
-        self._running: Infinispan | None = None
+        self._running: Infinispan | Embedded | None = None
         self._setup: tuple[str, int, bool, bool] | None = None
 
     def address(self, version: str) -> tuple[str, int]:
@@ -210,16 +227,27 @@ class Servers:
 
     def get(
         self, version: str, *, nodes: int = 1, auth: bool = False, tls: bool = False
-    ) -> Infinispan:
+    ) -> Infinispan | Embedded:
         setup = (version, nodes, auth, tls)
         if self._running is None or self._setup != setup:
             self.stop()
             name = "-".join(str(part) for part in setup)
             folder = Path(tempfile.mkdtemp(prefix=name, dir=self._folder))
-            server = Infinispan(version, nodes=nodes, auth=auth, tls=tls, folder=folder)
+            server: Infinispan | Embedded
+            if version == EMBEDDED:
+                server = Embedded(nodes=nodes, auth=auth, tls=tls)
+            else:
+                server = Infinispan(version, nodes=nodes, auth=auth, tls=tls, folder=folder)
             server.start()
             self._running, self._setup = server, setup
         return self._running
+
+    def wait(self, version: str, seconds: float) -> None:
+        """Let time pass for a server's entries; that of the embedded one can be told to."""
+        if version not in self._given and isinstance(self._running, Embedded):
+            self._running.advance(seconds)
+        else:
+            time.sleep(seconds)
 
     def stop(self) -> None:
         if self._running is not None:
@@ -231,7 +259,7 @@ class Servers:
 def servers(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Servers]:
-    given = [text.rpartition("=") for text in pytestconfig.getoption("--address") or ()]
+    given = [text.rpartition("=") for text in pytestconfig.getoption("--address", ()) or ()]
     addresses = {version: (HOST, int(port)) for version, _, port in given}
     servers = Servers(tmp_path_factory.mktemp("servers"), addresses)
     try:
@@ -251,6 +279,12 @@ def peer(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]
     with Peer(servers.address(target.server), target, outcomes.sightings) as peer:
         yield peer
         peer.check_in_step()
+
+
+@pytest.fixture
+def wait(target: Target, servers: Servers) -> Callable[[float], None]:
+    """Lets seconds pass for the single server's entries."""
+    return lambda seconds: servers.wait(target.server, seconds)
 
 
 @pytest.fixture

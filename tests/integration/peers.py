@@ -26,6 +26,7 @@ from hotrod_codec import (
     decode_response,
     encode_request,
 )
+from integration.embedded import EMBEDDED
 from integration.infinispan import LEGACY, MODERN, OLDER, is_legacy
 
 # Nothing here takes a server longer; a codec that waits for bytes that never come fails by it.
@@ -38,6 +39,7 @@ VERSIONS: dict[str, tuple[Version, ...]] = {
     MODERN: tuple(v for v in Version if v >= Version.V2_0),
     OLDER: tuple(v for v in Version if Version.V2_0 <= v <= Version.V4_0),
     LEGACY: tuple(v for v in Version if v <= Version.V2_9),
+    EMBEDDED: tuple(Version),
 }
 
 
@@ -57,11 +59,12 @@ class Target:
 
     @property
     def is_legacy(self) -> bool:
-        return is_legacy(self.server)
+        return self.server != EMBEDDED and is_legacy(self.server)
 
     @property
     def is_modern(self) -> bool:
-        return self.server == MODERN
+        """Whether it does as the newest server does."""
+        return self.server in (MODERN, EMBEDDED)
 
 
 @dataclass

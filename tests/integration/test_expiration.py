@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -219,22 +220,26 @@ def short(peer: Peer) -> Duration:
 
 
 @pytest.mark.operation(Op.PUT, Op.GET, Op.CONTAINS_KEY)
-def test_an_entry_is_gone_after_its_lifespan(peer: Peer, key: bytes) -> None:
+def test_an_entry_is_gone_after_its_lifespan(
+    peer: Peer, key: bytes, wait: Callable[[float], None]
+) -> None:
     written = time.monotonic()
     peer.call(Op.PUT, key=key, value=b"one", lifespan=short(peer))
     answer = peer.call(Op.GET, key=key)
     if time.monotonic() - written < short(peer).seconds:
         assert answer.value == b"one"
-    time.sleep(short(peer).seconds + 0.05)
+    wait(short(peer).seconds + 0.05)
     assert peer.call(Op.CONTAINS_KEY, key=key).status == Status.KEY_DOES_NOT_EXIST
     assert peer.call(Op.GET, key=key).status == Status.KEY_DOES_NOT_EXIST
     assert peer.call(Op.PUT_IF_ABSENT, key=key, value=b"two").status == Status.SUCCESS
 
 
 @pytest.mark.operation(Op.PUT, Op.GET, Op.CONTAINS_KEY)
-def test_an_entry_is_gone_when_it_is_not_used(peer: Peer, key: bytes) -> None:
+def test_an_entry_is_gone_when_it_is_not_used(
+    peer: Peer, key: bytes, wait: Callable[[float], None]
+) -> None:
     peer.call(Op.PUT, key=key, value=b"one", max_idle=short(peer))
-    time.sleep(short(peer).seconds + 0.05)
+    wait(short(peer).seconds + 0.05)
     assert peer.call(Op.CONTAINS_KEY, key=key).status == Status.KEY_DOES_NOT_EXIST
     assert peer.call(Op.GET, key=key).status == Status.KEY_DOES_NOT_EXIST
 

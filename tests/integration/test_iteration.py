@@ -116,7 +116,7 @@ def test_an_unknown_filter_is_an_error(peer: Peer) -> None:
     assert "nowhere" in answer.error
 
 
-@pytest.mark.versions(until=Version.V2_3)
+@pytest.mark.versions(until=Version.V2_3, embedded=False)
 def test_in_2_3_servers_wait_for_parameters_behind_a_filters_name(
     lost_peer: Peer, key: bytes
 ) -> None:

@@ -36,7 +36,7 @@ message Person {
 PERSON = "codec.Person"
 PEOPLE = {"ada": 36, "bob": 50, "cid": 40, "dora": 18}
 
-pytestmark = pytest.mark.operation(Op.QUERY)
+pytestmark = [pytest.mark.operation(Op.QUERY), pytest.mark.versions(embedded=False)]
 
 
 def person(name: str, age: int) -> Message:
@@ -212,6 +212,7 @@ def test_queries_in_json(peer: Peer, people: dict[str, int]) -> None:
     assert [list(hit.values()) for hit in found.hits] == [["dora"]]
 
 
+@pytest.mark.versions(embedded=None)
 def test_a_schema_with_errors_says_so(peer: Peer) -> None:
     name = "codec/wrong.proto"
     errors = register(peer, name, "message { nonsense")

@@ -70,6 +70,7 @@ def test_a_missing_key_has_no_stream(peer: Peer, key: bytes) -> None:
 
 
 @pytest.mark.operation(Op.GET_STREAM)
+@pytest.mark.versions(embedded=False)
 def test_servers_send_too_much_behind_an_offset(lost_peer: Peer, key: bytes) -> None:
     # The length is what it should be, the bytes are all: what is left over is read as an answer.
     lost_peer.call(Op.PUT, key=key, value=b"0123456789")

@@ -13,6 +13,8 @@ import pytest
 from hotrod_codec import Modification, Op, Response, Status, Xid
 from integration.peers import Peer
 
+pytestmark = pytest.mark.versions(embedded=False)
+
 PREPARE, PREPARE_2 = Op.PREPARE_TX, Op.PREPARE_TX_2
 COMMIT, ROLLBACK, FORGET, FETCH = Op.COMMIT_TX, Op.ROLLBACK_TX, Op.FORGET_TX, Op.FETCH_TX_RECOVERY
 NOT_READ, NON_EXISTING, REMOVE_OP = 1, 2, 4
@@ -127,6 +129,7 @@ def test_an_unknown_transaction(peer: Peer, xid: Xid) -> None:
 
 
 @pytest.mark.operation(PREPARE)
+@pytest.mark.versions(embedded=None)
 def test_a_cache_without_transactions_is_an_error(peer: Peer, key: bytes, xid: Xid) -> None:
     write = Modification(key, NOT_READ, value=b"new")
     answer = peer.call(PREPARE, cache="octets", xid=xid, one_phase=False, modifications=[write])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hotrod_codec import Request, encode_response
-from hotrod_codec.ops import Op, Status
+from hotrod_codec.ops import Op, Status, Version
 from hotrod_codec.server.session import RefusedError, Session
 from hotrod_codec.server.store import Cache, CacheConfiguration, Cluster
 from hotrod_codec.values import CounterConfiguration
@@ -235,7 +235,7 @@ def _add_listener(h: Handler, s: Session, q: Request) -> bytes:
         if len(listeners) >= _MOST_LISTENERS:
             text = f"there are {_MOST_LISTENERS} listeners already"
             raise RefusedError(Status.SERVER_ERROR, text)
-        listeners[listener_id] = known = CounterListener(s, q.version)
+        listeners[listener_id] = known = CounterListener(s, max(q.version, Version.V2_7))
         s.on_close["counter", listener_id] = lambda: _forget(h, s, listener_id)
         status = Status.SUCCESS
     else:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from hotrod_codec import Request, encode_response
+from hotrod_codec import Request, encode_response, layout
 from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Flag, Op, Status, TimeUnit, Version
 from hotrod_codec.server import (
@@ -24,6 +24,7 @@ from hotrod_codec.server import (
     multimap,
     tasks,
 )
+from hotrod_codec.server.faults import Faults
 from hotrod_codec.server.media import PLAIN, Conversion, ConversionError, conversion, convert
 from hotrod_codec.server.session import RefusedError, Session
 from hotrod_codec.server.store import NEVER, Cache, Cluster, Entry
@@ -56,6 +57,7 @@ class Handler:
     Args:
         cluster: The caches.
         addresses: Where each node can be reached, by number, as clients are told.
+        faults: What shall go wrong, as far as it is said in answers.
         authenticator: Who may come in; None: everybody.
     """
 
@@ -63,6 +65,7 @@ class Handler:
         self,
         cluster: Cluster,
         addresses: Addresses,
+        faults: Faults,
         authenticator: authentication.Authenticator | None = None,
     ) -> None:
         self.cluster = cluster
@@ -70,7 +73,7 @@ class Handler:
         self.authenticator = authenticator
         self.counters = counters.Counters(cluster)
         self.most_bytes = 2**26
-        self.events_retried = False
+        self.faults = faults
         self._last_id = 0
         self._topologies: dict[Any, Topology] = {}
         self._conversions: dict[Any, Conversion] = {}
@@ -145,15 +148,20 @@ class Handler:
 
     def reply(self, q: Request, c: Cache | None, status: int = 0, **fields: Any) -> bytes:
         """An answer that is no error, with the topology if the client has another one."""
+        op, version = q.op, q.version
         topology = None
-        version = q.version
         if c is not None:
             if c.clustered:
                 topology = self.topology(q, c)
             if c.objects and 24 <= version <= 28:
                 status = _OBJECT_STATUS.get(status, status)
+        versions = _VERSIONS[op]
+        if versions is not None and version not in versions:
+            # Whatever the version: the operation is done, and answered in its nearest form.
+            version = versions[0] if version < versions[0] else versions[-1]
+            topology = topology if q.version >= Version.V2_0 else None
         return encode_response(
-            q.op,
+            op,
             version=version,
             message_id=q.message_id,
             status=status,
@@ -163,8 +171,9 @@ class Handler:
 
     @staticmethod
     def error(q: Request, status: int, text: str) -> bytes:
+        # Errors look the same in all versions and of all operations.
         return encode_response(
-            q.op, version=q.version, message_id=q.message_id, status=status, error=text
+            Op.PING, version=Version.V2_0, message_id=q.message_id, status=status, error=text
         )
 
     def topology(self, q: Request, c: Cache) -> Topology | None:
@@ -239,14 +248,15 @@ def _ping(h: Handler, s: Session, q: Request) -> bytes:
 
 
 def _unsupported(h: Handler, s: Session, q: Request) -> bytes:
-    raise RefusedError(Status.SERVER_ERROR, f"{UNSUPPORTED[q.op]} are not supported by this server")
+    raise RefusedError(Status.SERVER_ERROR, f"{UNSUPPORTED[q.op]} not supported by this server")
 
 
 # ------------------------------------------------------------------ which does which
 
-_TRANSACTIONS: Final = "Transactions"
+# Clients ask this way whether a cache is transactional.
+_TRANSACTIONS: Final = "ISPN006020: transactions are"
 UNSUPPORTED: Final[dict[Op, str]] = {
-    Op.QUERY: "Queries",
+    Op.QUERY: "queries are",
     Op.PREPARE_TX: _TRANSACTIONS,
     Op.COMMIT_TX: _TRANSACTIONS,
     Op.ROLLBACK_TX: _TRANSACTIONS,
@@ -273,6 +283,18 @@ _WITHOUT_CACHE: Final[dict[Op, Callable[[Handler, Session, Request], bytes]]] = 
 
 # By number: an enumeration's hash takes longer than the operation.
 _BY_CODE: Final = [OPERATIONS.get(Op(code)) if code in set(Op) else None for code in range(256)]
+
+
+def _versions_of(code: int) -> list[Version] | None:
+    """The versions that have an operation; None: all, or none."""
+    if code not in set(Op):
+        return None
+    found = layout(Op(code))
+    versions = [version for version in Version if found.since <= version <= found.until]
+    return None if len(versions) == len(Version) else versions
+
+
+_VERSIONS: Final = [_versions_of(code) for code in range(256)]
 
 _IF_ABSENT: Final = (Op.PUT_IF_ABSENT, Op.REPLACE)
 _OPEN: Final = (Op.PING, Op.AUTH_MECH_LIST, Op.AUTH)

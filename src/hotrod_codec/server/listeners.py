@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from hotrod_codec import Request, encode_response, murmur3, protostream
+from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op, Status, Version
-from hotrod_codec.server.media import Conversion, convert
+from hotrod_codec.server.media import Conversion, ConversionError, convert
 from hotrod_codec.server.session import RefusedError, Session
 from hotrod_codec.server.store import Cache, Change, Entry
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from hotrod_codec.server.handler import Handler, Operation
 
 __all__ = ["OPERATIONS", "near_cache_holds"]
+
+logger = logging.getLogger(__name__)
 
 KEY_VALUE_VERSION: Final = "___eager-key-value-version-converter"
 
@@ -94,6 +98,16 @@ class Listener:
             return
         if self._bloom is not None and not self._bloom.may_hold(key):
             return
+        try:
+            event = self._event(change, key, entry, old, message_id)
+        except (ConversionError, HotRodError):  # who writes is not to suffer for who listens
+            logger.exception("an event of listener %s cannot be written", self.id.hex())
+            return
+        self._session.send(event)
+
+    def _event(
+        self, change: Change, key: bytes, entry: Entry | None, old: Entry | None, message_id: int
+    ) -> bytes:
         fields: dict[str, Any]
         if self._marker == _PLAIN:
             fields = {"key": convert(self._conversion.key_out, key)}
@@ -102,16 +116,15 @@ class Listener:
         else:
             told = old if entry is None and self._old_values else entry
             fields = {"event_data": self._data(key, told)}
-        self._session.send(
-            encode_response(
-                _EVENTS[change],
-                version=self._version,
-                message_id=message_id,
-                listener_id=self.id,
-                custom_marker=self._marker,
-                retried=self._handler.events_retried and change != Change.EXPIRED,
-                **fields,
-            )
+        return encode_response(
+            _EVENTS[change],
+            # Servers tell 2.0 of expired entries as well, although it has no such event.
+            version=max(self._version, Version.V2_1),
+            message_id=message_id,
+            listener_id=self.id,
+            custom_marker=self._marker,
+            retried=self._handler.faults.retried_events and change != Change.EXPIRED,
+            **fields,
         )
 
     def _data(self, key: bytes, entry: Entry | None) -> bytes:

@@ -40,10 +40,6 @@ _CLOSING: Final = 1.0
 _REAPING: Final = 30.0
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Node:
     """One of the servers of a cluster: a port, and those who are connected to it."""
 
@@ -172,8 +168,9 @@ class EmbeddedServer:
         self.faults = Faults()
         self._context = _context_of(tls, client_ca)
         self._users = dict(users or {})
+        self._ahead = 0
         self._cluster = Cluster(
-            _now,
+            self._now,
             num_segments=num_segments,
             num_owners=num_owners,
             max_entries=max_entries,
@@ -184,6 +181,7 @@ class EmbeddedServer:
         self._handler = Handler(
             self._cluster,
             lambda number: self._nodes[number].address,
+            self.faults,
             Authenticator(self._users, mechanisms, server_name) if guarded else None,
         )
         self._handler.most_bytes = max_request
@@ -364,6 +362,17 @@ class EmbeddedServer:
         self._cluster.join(number)
         self._handler.counters.join(number)
         return number
+
+    # ---- time
+
+    def _now(self) -> int:
+        return time.time_ns() // 1_000_000 + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for the entries: those that this makes too old expire."""
+        if not 0 <= seconds < 1e9:
+            raise ValueError(f"seconds: {seconds} is not within 0 and 1e9")
+        self._ahead += round(seconds * 1000)
 
     # ---- looking inside
 

@@ -1,0 +1,67 @@
+"""The embedded server in the shape of infinispan.Infinispan: the same caches and users."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from hotrod_codec import EmbeddedServer
+from hotrod_codec.server import CacheConfiguration
+from integration.infinispan import PASSWORD, SASL_MECHANISMS, USER
+
+EMBEDDED = "embedded"
+
+CERTIFICATES = Path(__file__).parent.parent / "server" / "certificates"
+
+_OCTETS = "application/octet-stream"
+_CACHES: dict[str, CacheConfiguration | str | None] = {
+    "octets": _OCTETS,
+    "many": _OCTETS,
+    "text": "text/plain",
+    "json": "application/json",
+    "objects": "application/x-java-object",
+    "mortal": CacheConfiguration(_OCTETS, lifespan=1800, max_idle=900),
+    "multimap": _OCTETS,
+    "proto": "application/x-protostream",
+    "segments20": CacheConfiguration(_OCTETS, segments=20),
+    "replicated": CacheConfiguration(_OCTETS, mode="replicated"),
+    "invalidation": CacheConfiguration(_OCTETS, mode="invalidation"),
+}
+
+
+class Embedded:
+    """One node, or a cluster; with `auth` and `tls` as the real servers are set up."""
+
+    def __init__(self, *, nodes: int = 1, auth: bool = False, tls: bool = False) -> None:
+        self._tls = tls
+        self._server = EmbeddedServer(
+            nodes=nodes,
+            caches=_CACHES,
+            default_cache="octets",
+            users={USER: PASSWORD} if auth else None,
+            mechanisms=(["EXTERNAL"] if tls else SASL_MECHANISMS.split()) if auth else None,
+            server_name="hotrod-codec",
+            tls=str(CERTIFICATES / "server.pem") if tls else None,
+            client_ca=str(CERTIFICATES / "ca.pem") if tls else None,
+        )
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def advance(self, seconds: float) -> None:
+        self._server.advance(seconds)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [(host, port) for host, port in self._server.addresses]
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        if not self._tls:
+            return None
+        context = ssl.create_default_context(cafile=str(CERTIFICATES / "ca.pem"))
+        context.load_cert_chain(str(CERTIFICATES / "client.pem"))
+        return context
