@@ -6,7 +6,15 @@ import socket
 from types import TracebackType
 from typing import Any, Self
 
-from hotrod_codec import Event, Op, Response, decode_request, decode_response, encode_request
+from hotrod_codec import (
+    Event,
+    Op,
+    Response,
+    Topology,
+    decode_request,
+    decode_response,
+    encode_request,
+)
 
 SECONDS = 10.0
 
@@ -17,7 +25,7 @@ class Peer:
     def __init__(self, address: tuple[str, int], version: str = "4.1") -> None:
         self.version = version
         self.socket = socket.create_connection(address, timeout=SECONDS)
-        self.events: list[Event] = []
+        self.events: list[Response] = []
         self._received = b""
         self._last_id = 0
 
@@ -42,6 +50,12 @@ class Peer:
 
     def call(self, op: Op, **arguments: Any) -> Response:
         return self.answer(self.send(op, **arguments))
+
+    def told(self, op: Op, **arguments: Any) -> Topology:
+        """The topology that comes with an answer."""
+        found = self.call(op, **({"intelligence": 3} | arguments)).topology
+        assert isinstance(found, Topology)
+        return found
 
     def answer(self, request: Any) -> Response:
         """The next message that is no event."""

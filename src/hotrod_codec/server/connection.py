@@ -33,6 +33,9 @@ _MOST_UNREAD: Final = 2**26
 
 _HEAD: Final = 16
 
+_LAST_WORDS: Final = 1.0
+"""Seconds that a client has to read why its connection ends."""
+
 
 class Connection(asyncio.BufferedProtocol):
     """A client that is connected to `node`."""
@@ -48,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
         self._working = False
         self._paused = False
         self._closing = False
+        self._deaf = False
         self._received = 0  # bytes of the stream
         self._last_read = 0  # how many of them came last
         self._frame = 0  # where in the stream the next request begins
@@ -72,10 +76,14 @@ class Connection(asyncio.BufferedProtocol):
         self.session.certificate_name = _common_name(transport.get_extra_info("peercert"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        if self._deaf:
+            return memoryview(bytearray(_HEAD << 10))
         self._view = self._reader.buffer()
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._deaf:
+            return
         self._reader.commit(nbytes)
         self._received += nbytes
         self._last_read = nbytes
@@ -98,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         if not self._working:
             self._work()
-        if not self._paused and not self._closing:
+        if not self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
     # ---- requests
@@ -181,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
                 Op.PING, version="2.0", message_id=message_id, status=status, error=text
             )
         )
-        self.close()
+        self._hang_up()
 
     # ---- answers
 
@@ -229,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
             loop.call_later(fault.seconds, self._write, answer)
         elif fault.kind == "cut":
             self._write(answer[: fault.at])
-            self.close()
+            self._hang_up()
         elif fault.kind == "replace":
             self._write(fault.data)
         elif fault.kind == "split":
@@ -247,11 +255,27 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- the end
 
+    def _hang_up(self) -> None:
+        """Say no more, listen no more; close when the client does, or soon.
+
+        To close at once, with requests unread, would reset the connection and lose what was
+        written last.
+        """
+        if self._closing:
+            return
+        if not self._transport.can_write_eof():
+            self.close()
+            return
+        self._closing = self._deaf = True
+        self._view = None
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        asyncio.get_running_loop().call_later(_LAST_WORDS, self._transport.abort)
+
     def close(self) -> None:
         """Send what there is to send, then close."""
-        if not self._closing:
-            self._closing = True
-            self._transport.close()
+        self._closing = True
+        self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""

@@ -180,7 +180,7 @@ class Cache:
         self.max_idle = _milliseconds(configuration.max_idle)
         self.max_entries = configuration.max_entries or cluster.max_entries
         self.num_segments = configuration.segments or cluster.num_segments
-        self.clustered = cluster.clustered and configuration.mode != LOCAL
+        self.clustered = False
         self.watchers: list[Watcher] = []
         self.statistics: dict[int, Statistics] = {}
         self.has_mortal = False
@@ -204,6 +204,7 @@ class Cache:
 
     def _share(self, members: list[int]) -> None:
         """The members are new: give each segment its owners."""
+        self.clustered = self._cluster.clustered and self.configuration.mode != LOCAL
         copies = self.configuration.owners or self._cluster.num_owners
         if self.configuration.mode != DISTRIBUTED:
             copies = len(members)
