@@ -40,6 +40,7 @@ from hotrod_codec._ext.scalars import decode_varint, encode_varint
 from hotrod_codec.errors import (
     AuthenticationError,
     CommandTimeoutError,
+    ConfigurationError,
     DecodeError,
     EncodeError,
     HotRodError,
@@ -78,6 +79,7 @@ __all__ = [
     "MEDIA_TYPES",
     "AuthenticationError",
     "CommandTimeoutError",
+    "ConfigurationError",
     "CounterConfiguration",
     "DecodeError",
     "Duration",

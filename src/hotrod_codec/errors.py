@@ -1,6 +1,7 @@
 """Errors, all of them. Knows nothing of bytes; every layer may raise from here.
 
     HotRodError
+    ├─ ConfigurationError (ValueError)      what a client or server was told makes no sense
     ├─ EncodeError (ValueError)             cannot be said in this version; nothing was sent
     ├─ DecodeError (ValueError)             the peer's bytes are not Hot Rod
     │  └─ LimitError                        a length or count exceeds a limit of ours
@@ -19,6 +20,7 @@ from hotrod_codec.ops import Op, Status
 __all__ = [
     "AuthenticationError",
     "CommandTimeoutError",
+    "ConfigurationError",
     "DecodeError",
     "EncodeError",
     "HotRodError",
@@ -39,6 +41,10 @@ __all__ = [
 
 class HotRodError(Exception):
     """Base of all errors of this package."""
+
+
+class ConfigurationError(HotRodError, ValueError):
+    """What a client was told makes no sense. Names each setting that is wrong."""
 
 
 class EncodeError(HotRodError, ValueError):

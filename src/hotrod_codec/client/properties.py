@@ -1,0 +1,196 @@
+"""hotrod-client.properties, the Java client's file, into the keywords of Configuration.
+
+The syntax is java.util.Properties': `name=value`, `name: value` or `name value`, # and ! comments,
+a backslash at the end of a line, escapes such as \\t and \\u00e9. `${VARIABLE:default}` is taken
+from the environment. What makes no sense in Python is named once, in one warning of the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hotrod_codec.client.config import Mistakes
+from hotrod_codec.client.texts import (
+    PROPERTIES,
+    Senseless,
+    read_boolean,
+    read_marshaller,
+    without_login,
+)
+from hotrod_codec.client.uri import parse_uri
+from hotrod_codec.errors import ConfigurationError
+
+__all__ = ["parse_properties", "read_properties"]
+
+logger = logging.getLogger(__name__)
+
+PREFIX: Final = "infinispan.client.hotrod."
+_ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+_CACHE: Final = re.compile(r"cache\.(?:\[([^\]]+)\]|([^.]+))\.(.+)")
+_VARIABLE: Final = re.compile(r"\$\{([^}:]+)(?::([^}]*))?\}")
+_NEAR_CACHE: Final = "there is no near cache yet"
+_TRANSACTIONS: Final = "there are no client transactions yet"
+# What Java's names of one cache's settings become.
+_OF_CACHES: Final[Mapping[str, tuple[str, ...] | str]] = {
+    "force_return_values": ("force_return",),
+    "marshaller": ("key_marshaller", "value_marshaller"),
+    "template_name": ("template",),
+    "configuration": ("configuration",),
+    "configuration_uri": ("configuration",),
+    "near_cache.mode": _NEAR_CACHE,
+    "near_cache.max_entries": _NEAR_CACHE,
+    "near_cache.bloom_filter": _NEAR_CACHE,
+    "near_cache.factory": _NEAR_CACHE,
+    "transaction.transaction_mode": _TRANSACTIONS,
+    "transaction.transaction_manager_lookup": _TRANSACTIONS,
+}
+
+
+def read_properties(
+    path: str | os.PathLike[str], variables: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """The keywords that a file stands for. It may be UTF-8, or ISO-8859-1 as in older Java.
+
+    Raises:
+        ConfigurationError: It cannot be read, or a property is unknown or wrong.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("iso-8859-1")
+    try:
+        return keywords_of(dict(parse_properties(text)), variables)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def parse_properties(text: str) -> Iterator[tuple[str, str]]:
+    """Names and values of a file in the form of java.util.Properties.
+
+    Raises:
+        ConfigurationError: A \\u is not followed by four hexadecimal digits.
+    """
+    for line in _logical_lines(text):
+        # A name ends at the first '=', ':' or white space without a backslash before it.
+        match = re.match(r"((?:\\.|[^\\=: \t\f])*)[ \t\f]*[=:]?[ \t\f]*", line, re.S)
+        assert match is not None  # all of it may be empty
+        yield _unescape(match[1]), _unescape(line[match.end() :])
+
+
+def _logical_lines(text: str) -> Iterator[str]:
+    """Lines without comments, with those joined that a backslash continues."""
+    begun = ""
+    going_on = False
+    for each in re.split(r"\r\n|\n|\r", text):
+        line = each.lstrip(" \t\f")
+        if not going_on and (not line or line[0] in "#!"):
+            continue
+        backslashes = len(line) - len(line.rstrip("\\"))
+        going_on = backslashes % 2 == 1
+        begun += line[:-1] if going_on else line
+        if not going_on:
+            yield begun
+            begun = ""
+    if begun:
+        yield begun
+
+
+def _unescape(text: str) -> str:
+    def character(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return _ESCAPES.get(match[2], match[2])
+        if len(match[1]) != 4:
+            raise ConfigurationError(f"\\u{match[1]}: expected four hexadecimal digits")
+        return chr(int(match[1], 16))
+
+    found = re.sub(r"\\(?:u([0-9a-fA-F]{0,4})|(.))", character, text, flags=re.S)
+    # Characters beyond the first plane come as two halves.
+    return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def keywords_of(properties: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, Any]:
+    """What properties with the Java client's names mean. Those without its prefix are ignored."""
+    ours = {
+        name.removeprefix(PREFIX): _expand(value, variables)
+        for name, value in properties.items()
+        if name.startswith(PREFIX)
+    }
+    mistakes = Mistakes()
+    senseless: list[str] = []
+    found: dict[str, Any] = {}
+    if "uri" in ours:
+        found |= parse_uri(ours.pop("uri"))
+    for name, value in ours.items():
+        try:
+            why = _add(name, value, found)
+        except ValueError as error:
+            mistakes.append(f"{PREFIX}{name}: {error}")
+        else:
+            if why:
+                senseless.append(f"{name} ({why})")
+    mistakes.raise_any()
+    if senseless:
+        logger.warning("settings of the Java client without effect: %s", "; ".join(senseless))
+    return without_login(found)
+
+
+def _expand(value: str, variables: Mapping[str, str]) -> str:
+    return _VARIABLE.sub(lambda m: variables.get(m[1], m[2] if m[2] is not None else m[0]), value)
+
+
+def _add(name: str, value: str, found: dict[str, Any]) -> str:
+    """Put one property into the keywords, or say why it has no effect."""
+    match = _CACHE.fullmatch(name)
+    if match is not None:
+        return _add_of_cache(match[1] or match[2], match[3], value, found)
+    if name.startswith("cluster."):
+        found.setdefault("clusters", {})[name.removeprefix("cluster.")] = value
+        return ""
+    if name.startswith("sasl_properties."):
+        return "mechanisms have no properties here"
+    known = PROPERTIES.get(name)
+    if known is None:
+        return "no property of the Java client"
+    if isinstance(known, Senseless):
+        return known.why
+    known.add(value, found)
+    return ""
+
+
+def _add_of_cache(cache: str, name: str, value: str, found: dict[str, Any]) -> str:
+    known = _OF_CACHES.get(name)
+    if known is None:
+        return "no property of the Java client"
+    if isinstance(known, str):
+        return known
+    settings = found.setdefault("caches", {}).setdefault(cache, {})
+    read: Any = value
+    if name == "force_return_values":
+        read = read_boolean(value)
+    elif name == "marshaller":
+        read = read_marshaller(value)
+    elif name == "configuration_uri":
+        read = _definition(value)
+    for keyword in known:
+        settings[keyword] = read
+    return ""
+
+
+def _definition(uri: str) -> str:
+    """The text of a cache's definition in a local file."""
+    path = uri.removeprefix("file://")
+    if "://" in path:
+        raise ValueError(f"{uri}: only files are read")
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{uri}: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""The client: what it decides without I/O, and its drivers."""
