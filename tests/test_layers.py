@@ -24,7 +24,7 @@ LAYERS = [
     ["recording", "pcap", "bench", "_meaning"],
     ["explain"],
     ["_terminal"],
-    ["_demo"],
+    ["_demo", "_serve"],
     ["cli", "integrations"],
     ["__main__"],
 ]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
     from hotrod_codec.explain import Frame, Note
@@ -23,6 +24,7 @@ __all__ = ["JsonLines", "Output", "open_output"]
 _FRAME_COLUMNS: Final = ("offset", "bytes", "field", "meaning")
 
 Advance = Callable[[str, int], None]
+Show = Callable[[Sequence[Sequence[str]]], None]
 
 
 class Output(Protocol):
@@ -45,6 +47,10 @@ class Output(Protocol):
 
     def progress(self, total: int) -> contextlib.AbstractContextManager[Advance]:
         """Progress towards `total`; call the result with what is being done and how far it got."""
+        ...
+
+    def live(self, headers: Sequence[str]) -> contextlib.AbstractContextManager[Show]:
+        """A table that changes; call the result with its rows."""
         ...
 
 
@@ -109,6 +115,19 @@ class Plain:
 
         yield advance
 
+    @contextlib.contextmanager
+    def live(self, headers: Sequence[str]) -> Iterator[Show]:
+        last: Sequence[Sequence[str]] = ()
+
+        def show(rows: Sequence[Sequence[str]]) -> None:
+            nonlocal last
+            if rows and rows != last:
+                self.table(headers, rows)
+                sys.stdout.flush()
+            last = rows
+
+        yield show
+
 
 class Rich:
     """Tables and colours. Text goes in as it is: nothing in it is taken for markup."""
@@ -158,6 +177,9 @@ class Rich:
         self._console.print()
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._console.print(self._table(headers, rows))
+
+    def _table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         from rich import box
         from rich.table import Table
 
@@ -166,7 +188,14 @@ class Rich:
             table.add_column(header, justify="right" if i else "left", no_wrap=i > 0)
         for cells in rows:
             table.add_row(*(self._text(cell) for cell in cells))
-        self._console.print(table)
+        return table
+
+    @contextlib.contextmanager
+    def live(self, headers: Sequence[str]) -> Iterator[Show]:
+        from rich.live import Live
+
+        with Live(self._table(headers, ()), console=self._console, auto_refresh=False) as live:
+            yield lambda rows: live.update(self._table(headers, rows), refresh=True)
 
     @contextlib.contextmanager
     def progress(self, total: int) -> Iterator[Advance]:

@@ -3,6 +3,7 @@
     hotrod explain [INPUT]            any frames, recording or packet capture, field by field
     hotrod encode OP --field value    the bytes of a request
     hotrod demo                       ten thousand recorded entries, there and back
+    hotrod serve                      an in-memory server to try clients on
 
 Reads arguments and files and prints. What bytes mean, explain.py says; what an operation's fields
 are, the codec's own table (`layout`).
@@ -606,6 +607,97 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(run=_demo)
 
 
+# ---- serve ---------------------------------------------------------------------------------------
+
+
+def _named(text: str) -> tuple[str, str | None]:
+    name, equals, media_type = text.partition("=")
+    if not name or (equals and not media_type):
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME or NAME=MEDIA-TYPE")
+    return name, media_type or None
+
+
+def _login(text: str) -> tuple[str, str]:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise argparse.ArgumentTypeError("expected USER:PASSWORD")
+    return user, password
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from hotrod_codec import _serve as serve
+    from hotrod_codec._terminal import open_output
+
+    arguments = {
+        "nodes": args.nodes,
+        "caches": dict(args.cache),
+        "users": dict(args.auth),
+        "host": args.host,
+        "port": args.port,
+        "max_entries": args.max_entries,
+    }
+    try:
+        serve.run(open_output(plain=args.plain), arguments, tls=args.tls, every=args.every)
+    except (OSError, ValueError) as e:
+        raise _InputError(str(e)) from None
+    return 0
+
+
+def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="an in-memory server to try clients on",
+        description="Serve Hot Rod, every version from 1.0 to 4.1, from memory until Ctrl-C, and "
+        "show what is asked. For trying and testing: nothing outlives it.",
+    )
+    parser.add_argument(
+        "--port", type=_port_or_any, default=11222, help="of the first node; 0: any"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
+    parser.add_argument("--nodes", type=_count, default=1, metavar="N", help="so many in a cluster")
+    parser.add_argument(
+        "--cache",
+        type=_named,
+        action="append",
+        default=[],
+        metavar="NAME[=MEDIA-TYPE]",
+        help="a cache beside the default one, and how it stores; may be repeated",
+    )
+    parser.add_argument(
+        "--auth",
+        type=_login,
+        action="append",
+        default=[],
+        metavar="USER:PASSWORD",
+        help="let nobody else in; may be repeated",
+    )
+    parser.add_argument(
+        "--tls",
+        nargs="?",
+        const="self-signed",
+        metavar="FILE.pem",
+        help="speak TLS, with this certificate and key or one made now",
+    )
+    parser.add_argument("--max-entries", type=_count, metavar="N", help="the most a cache keeps")
+    parser.add_argument("--every", type=_seconds, default=1.0, help="seconds between two looks")
+    parser.add_argument("--plain", action="store_true", help="plain text on a terminal, too")
+    parser.set_defaults(run=_serve)
+
+
+def _port_or_any(text: str) -> int:
+    return 0 if text == "0" else _port(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0.01 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text} is not within 0.01 and 86400")
+    return seconds
+
+
 # ---- the command ---------------------------------------------------------------------------------
 
 
@@ -620,6 +712,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_explain(commands)
     _add_encode(commands, arguments)
     _add_demo(commands)
+    _add_serve(commands)
     try:
         args = parser.parse_args(arguments)
         status: int = args.run(args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,9 +23,17 @@ SECONDS = 10.0
 class Peer:
     """One connection: one request, one answer. Events are kept."""
 
-    def __init__(self, address: tuple[str, int], version: str = "4.1") -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        version: str = "4.1",
+        *,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.version = version
         self.socket = socket.create_connection(address, timeout=SECONDS)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.events: list[Response] = []
         self._received = b""
         self._last_id = 0

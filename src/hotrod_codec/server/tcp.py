@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import ipaddress
 import logging
 import ssl
 import threading
@@ -218,6 +219,8 @@ class EmbeddedServer:
         """
         if self._thread is not None:
             raise RuntimeError("the server runs already")
+        if not self.is_local:
+            logger.warning("%s is no loopback address: other machines can connect", self.host)
         ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(
             target=self._run, args=(ready,), name="hotrod-server", daemon=True
@@ -320,6 +323,14 @@ class EmbeddedServer:
             f"{host}:{port}" for host, (_, port) in zip(hosts, self.addresses, strict=True)
         )
         return f"{scheme}://{login}{servers}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens on the loopback only."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def address_of(self, node: int) -> ServerAddress:
         """Where a node listens, or did until it was stopped."""
