@@ -786,27 +786,49 @@ def test_every_truncated_scram_message_is_noticed(mechanism: str, number: int) -
 # OAUTHBEARER
 
 
-def test_bearer_message_has_the_form_of_the_rfc() -> None:
-    exchange = sasl.client_exchange(
-        "OAUTHBEARER", token="vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="
-    )
-    assert exchange.start() == (
-        b"n,,\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
-    )
+def test_bearer_message_has_the_form_that_servers_take() -> None:
+    """The separator in letters. decisions.md: tokens"""
+    exchange = sasl.client_exchange("OAUTHBEARER", token="eyJhbGciOi.eyJzdWIi.dBjftJeZ-4_")
+    assert exchange.start() == b"n,,%x01auth=Bearer eyJhbGciOi.eyJzdWIi.dBjftJeZ-4_%x01%x01"
     exchange = sasl.client_exchange("OAUTHBEARER", token="t", authzid="a,b=c")
-    assert exchange.start() == b"n,a=a=2Cb=3Dc,\x01auth=Bearer t\x01\x01"
+    assert exchange.start() == b"n,a=a=2Cb=3Dc,%x01auth=Bearer t%x01%x01"
 
 
 def test_a_refused_token_is_acknowledged_before_it_fails() -> None:
     client_side, server_side = client("OAUTHBEARER", token="bad"), server("OAUTHBEARER")
     challenge = server_side.step(client_side.start())
-    assert challenge == b'{"status":"invalid_token"}'
-    assert client_side.step(challenge, False) == b"\x01"
+    assert challenge is not None
+    assert base64.b64decode(challenge) == b'{"status":"invalid_token"}'
+    assert client_side.step(challenge, False) == b"%x01"
     with pytest.raises(AuthenticationError, match="token is not valid"):
-        server_side.step(b"\x01")
+        server_side.step(b"%x01")
     with pytest.raises(AuthenticationError, match="refused the token: 'invalid_token'"):
         client_side.step(b"", True)  # whatever it says: no token, no entry
     assert not client_side.finished
+
+
+@pytest.mark.parametrize("separator", [b"\x01", b"%x01"])
+def test_a_refusal_has_the_form_of_the_client(separator: bytes) -> None:
+    challenge = server("OAUTHBEARER").step(separator.join([b"n,,", b"auth=Bearer bad", b"", b""]))
+    assert challenge is not None
+    if separator == b"%x01":
+        challenge = base64.b64decode(challenge)
+    assert challenge == b'{"status":"invalid_token"}'
+
+
+@pytest.mark.parametrize("completed", [False, True])
+def test_a_token_is_accepted_without_a_word(completed: bool) -> None:
+    client_side = client("OAUTHBEARER")
+    client_side.start()
+    assert client_side.step(b"", completed) is None
+    assert client_side.finished
+
+
+def test_a_refusal_as_the_rfc_has_it() -> None:
+    client_side = client("OAUTHBEARER")
+    client_side.start()
+    with pytest.raises(AuthenticationError, match="refused the token: 'invalid_token'"):
+        client_side.step(b'{"status":"invalid_token"}', completed=True)
 
 
 def test_a_refusal_that_is_called_complete() -> None:
@@ -825,7 +847,9 @@ def test_a_refusal_that_is_called_complete() -> None:
         b"n,,\x01auth=Bearer tok.en\x01",
         b"p=tls-unique,,\x01auth=Bearer tok.en\x01\x01",
         b"n,a=x=,\x01auth=Bearer tok.en\x01\x01",
-        b"n,,%x01auth=Bearer tok.en%x01%x01",
+        b"n,,%x01auth=Bearer tok.en",
+        b"n,,%x01%x01",
+        b"n,,\x01auth=Bearer tok.en%x01%x01",
         b"\xff",
     ],
 )
@@ -834,9 +858,16 @@ def test_bad_bearer_messages(message: bytes) -> None:
         server("OAUTHBEARER").step(message)
 
 
-def test_bearer_messages_of_others() -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"n,,\x01host=h\x01port=11222\x01auth=bearer tok.en\x01\x01",
+        b"n,,%x01auth=Bearer tok.en%x01",  # Java's client
+        b"n,,%x01auth=Bearer tok.en%x01%x01",  # JavaScript's client
+    ],
+)
+def test_bearer_messages_of_others(message: bytes) -> None:
     server_side = server("OAUTHBEARER")
-    message = b"n,,\x01host=h\x01port=11222\x01auth=bearer tok.en\x01\x01"
     assert server_side.step(message) is None
     assert server_side.username == "user"
 

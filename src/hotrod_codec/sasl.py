@@ -878,27 +878,30 @@ def _cram_server(credentials: Credentials, challenge: bytes) -> _ServerSteps:
 
 
 # ---------------------------------------------------------------------------------------------
-# OAUTHBEARER (RFC 7628)
+# OAUTHBEARER (RFC 7628). Real servers and clients write the RFC's separator, the byte 01, as the
+# four letters in which its grammar has it, and the refusal in base64. decisions.md: tokens
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _REFUSAL: Final = b'{"status":"invalid_token"}'
+_LETTERS: Final = "%x01"
 
 
 def _oauthbearer_client(token: str, authzid: str) -> _ClientSteps:
     header = "a=" + authzid.replace("=", "=3D").replace(",", "=2C") if authzid else ""
-    answer = yield f"n,{header},\x01auth=Bearer {token}\x01\x01".encode()
-    if not answer.challenge:
-        _check_end("OAUTHBEARER", answer)
+    answer = yield f"n,{header},{_LETTERS}auth=Bearer {token}{_LETTERS}{_LETTERS}".encode()
+    if not answer.challenge:  # and nothing is said to be completed by real servers
         return
     # A refusal comes as a challenge, which has to be answered before the server says no.
     reason = _refusal_status(answer.challenge)
     if not answer.completed:
-        yield b"\x01"
+        yield _LETTERS.encode()
     raise _malformed("OAUTHBEARER", f"the server refused the token: {reason}")
 
 
 def _refusal_status(challenge: bytes) -> str:
     try:
+        if not challenge.startswith(b"{"):
+            challenge = binascii.a2b_base64(challenge)
         status = json.loads(challenge)["status"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return f"{len(challenge)} bytes that are not a status"
@@ -908,6 +911,11 @@ def _refusal_status(challenge: bytes) -> str:
 def _oauthbearer_server(verify_token: Callable[[str], str | None]) -> _ServerSteps:
     response = yield b""
     message = _text("OAUTHBEARER", response)
+    has_letters = "\x01" not in message
+    if has_letters:
+        message = message.replace(_LETTERS, "\x01")
+        if not message.endswith("\x01\x01"):  # Java's client
+            message += "\x01"
     match = re.fullmatch(r"[ny],(?:a=([^,]+))?,\x01((?:[A-Za-z]+=[^\x01]*\x01)+)\x01", message)
     if match is None:
         raise _malformed("OAUTHBEARER", "malformed message")
@@ -920,7 +928,7 @@ def _oauthbearer_server(verify_token: Callable[[str], str | None]) -> _ServerSte
     if scheme.lower() == "bearer" and _TOKEN.fullmatch(token):
         username = verify_token(token)
     if username is None:
-        yield _REFUSAL
+        yield binascii.b2a_base64(_REFUSAL, newline=False) if has_letters else _REFUSAL
         raise AuthenticationError("OAUTHBEARER: the token is not valid")
     _check_authzid("OAUTHBEARER", authzid.replace("=2C", ",").replace("=3D", "="), username)
     return None, username

@@ -35,6 +35,8 @@ from integration.outcomes import Outcomes
 from integration.peers import VERSIONS, Peer, Target
 
 RUN = secrets.token_hex(3)
+# Fixtures that want a server, or several, of their own setup.
+SETUPS = ("addresses", "guarded", "encrypted", "certified", "token_taker")
 OUTCOMES = pytest.StashKey[Outcomes]()
 TESTED = pytest.StashKey[set[tuple[Op, Target]]]()
 
@@ -175,7 +177,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def by_server(item: pytest.Item) -> tuple[str, list[bool], Path]:
         target = _target_of(item)
         fixtures = getattr(item, "fixturenames", ())
-        setup = [name in fixtures for name in ("addresses", "guarded", "encrypted")]
+        setup = [name in fixtures for name in SETUPS]
         return target.server if target is not None else "", setup, item.path
 
     def applies(item: pytest.Item) -> bool:
@@ -219,25 +221,38 @@ class Servers:
         self._folder = folder
         self._given = given
         self._running: Infinispan | Embedded | None = None
-        self._setup: tuple[str, int, bool, bool] | None = None
+        self._setup: tuple[object, ...] = ()
 
     def address(self, version: str) -> tuple[str, int]:
         """Where the single server is that everybody may use."""
         return self._given[version] if version in self._given else self.get(version).addresses[0]
 
     def get(
-        self, version: str, *, nodes: int = 1, auth: bool = False, tls: bool = False
+        self,
+        version: str,
+        *,
+        nodes: int = 1,
+        auth: bool = False,
+        tls: bool = False,
+        certificates: bool = False,
+        introspection: str | None = None,
     ) -> Infinispan | Embedded:
-        setup = (version, nodes, auth, tls)
+        setup = (version, nodes, auth, tls, certificates, introspection)
         if self._running is None or self._setup != setup:
             self.stop()
-            name = "-".join(str(part) for part in setup)
-            folder = Path(tempfile.mkdtemp(prefix=name, dir=self._folder))
             server: Infinispan | Embedded
             if version == EMBEDDED:
-                server = Embedded(nodes=nodes, auth=auth, tls=tls)
+                server = Embedded(nodes=nodes, auth=auth, tls=tls, certificates=certificates)
             else:
-                server = Infinispan(version, nodes=nodes, auth=auth, tls=tls, folder=folder)
+                server = Infinispan(
+                    version,
+                    nodes=nodes,
+                    auth=auth,
+                    tls=tls,
+                    certificates=certificates,
+                    introspection=introspection,
+                    folder=Path(tempfile.mkdtemp(prefix=f"{version}-{nodes}", dir=self._folder)),
+                )
             server.start()
             self._running, self._setup = server, setup
         return self._running

@@ -30,19 +30,28 @@ _CACHES: dict[str, CacheConfiguration | str | None] = {
 
 
 class Embedded:
-    """One node, or a cluster; with `auth` and `tls` as the real servers are set up."""
+    """One node, or a cluster; with `auth`, `tls` and `certificates` as Infinispan has them."""
 
-    def __init__(self, *, nodes: int = 1, auth: bool = False, tls: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        auth: bool = False,
+        tls: bool = False,
+        certificates: bool = False,
+    ) -> None:
         self._tls = tls
+        self._certificates = certificates
+        mechanisms = ["EXTERNAL"] if certificates else SASL_MECHANISMS.split()
         self._server = EmbeddedServer(
             nodes=nodes,
             caches=_CACHES,
             default_cache="octets",
             users={USER: PASSWORD} if auth else None,
-            mechanisms=(["EXTERNAL"] if tls else SASL_MECHANISMS.split()) if auth else None,
+            mechanisms=mechanisms if auth else None,
             server_name="hotrod-codec",
             tls=str(CERTIFICATES / "server.pem") if tls else None,
-            client_ca=str(CERTIFICATES / "ca.pem") if tls else None,
+            client_ca=str(CERTIFICATES / "ca.pem") if certificates else None,
         )
 
     def start(self) -> None:
@@ -63,5 +72,6 @@ class Embedded:
         if not self._tls:
             return None
         context = ssl.create_default_context(cafile=str(CERTIFICATES / "ca.pem"))
-        context.load_cert_chain(str(CERTIFICATES / "client.pem"))
+        if self._certificates:
+            context.load_cert_chain(str(CERTIFICATES / "client.pem"))
         return context

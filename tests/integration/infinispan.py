@@ -282,19 +282,15 @@ def _make_key(folder: Path, name: str, owner: str) -> Path:
     return certificate
 
 
-def _make_keys(folder: Path, classes: Path) -> tuple[Path, Path]:
-    """Make the keys of the server and of a client whom the server knows.
-
-    Returns the server's certificate, for clients to trust, and the client's key with certificate.
-    """
-    trusted = _make_key(folder, "server", "localhost")
+def _make_client_key(folder: Path, classes: Path) -> Path:
+    """Make the key of a client whom the server knows (trust.pfx); return it with certificate."""
     known = _make_key(folder, "client", USER)
     trust = ["-keystore", str(folder / "trust.pfx"), *_STORE]
     _run("keytool", "-importcert", "-noprompt", "-alias", "client", "-file", str(known), *trust)
     secret = folder / "client-key.pem"
     store = str(folder / "client.pfx")
     secret.write_text(_run("java", "-cp", str(classes), "Pem", store, STORE_PASSWORD, "client"))
-    return trusted, secret
+    return secret
 
 
 # ------------------------------------------------------------------ ping
@@ -383,8 +379,10 @@ class Infinispan:
     """One server, or a cluster of `nodes` servers, on free ports of 127.0.0.1.
 
     Args:
-        auth: Clients have to log in as USER with PASSWORD; with `tls` by their certificate.
-        tls: The endpoint speaks TLS only, and wants a client's certificate: see `context`.
+        auth: Clients have to log in: as USER with PASSWORD, or by certificate or token, below.
+        tls: The endpoint speaks TLS only: see `context`.
+        certificates: With `tls`, clients have to show a certificate, and log in by that.
+        introspection: URL of a service that knows tokens: clients log in by those.
         folder: Where configuration and logs go; a temporary folder when None.
         port: Node i listens on port + i; free ports when None.
         wait: Seconds within which all nodes have to be ready.
@@ -398,6 +396,8 @@ class Infinispan:
         nodes: int = 1,
         auth: bool = False,
         tls: bool = False,
+        certificates: bool = False,
+        introspection: str | None = None,
         folder: Path | None = None,
         port: int | None = None,
         wait: float = 120.0,
@@ -405,6 +405,8 @@ class Infinispan:
     ) -> None:
         if tls and is_legacy(version):
             raise LaunchError(f"{version} offers no TLS here")
+        if introspection and is_legacy(version):
+            raise LaunchError(f"{version} takes no tokens here")
         self.version = version
         self.size = nodes
         self.nodes: list[Node] = []
@@ -412,6 +414,8 @@ class Infinispan:
         self.client_key: Path | None = None
         self._auth = auth
         self._tls = tls
+        self._certificates = certificates
+        self._introspection = introspection
         self._folder = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._port = port
@@ -420,11 +424,13 @@ class Infinispan:
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """What a client needs for TLS: whom to trust, and a certificate that the server knows."""
-        if self.certificate is None or self.client_key is None:
+        """What a client needs for TLS: whom to trust, and where the server wants one a certificate
+        that it knows."""
+        if self.certificate is None:
             return None
         context = ssl.create_default_context(cafile=str(self.certificate))
-        context.load_cert_chain(self.client_key)
+        if self.client_key is not None:
+            context.load_cert_chain(self.client_key)
         return context
 
     @property
@@ -455,7 +461,9 @@ class Infinispan:
         classes = _compile(self.version, jars)
         class_path = f"{classes}{os.pathsep}{jars}{os.sep}*"
         if self._tls:
-            self.certificate, self.client_key = _make_keys(folder, classes)
+            self.certificate = _make_key(folder, "server", "localhost")
+            if self._certificates:
+                self.client_key = _make_client_key(folder, classes)
         deadline = time.monotonic() + self._wait
         try:
             for attempt in range(3):
@@ -555,37 +563,29 @@ class Infinispan:
         if cluster:
             stack = _filled("jgroups.xml", **self._cluster_settings(index, cluster))
             transport = f'<transport stack="loopback" node-name="node{index}"/>'
-        identity = users = authentication = ""
-        if self._tls:
-            for name in ("server.pfx", "trust.pfx"):
-                shutil.copy(folder.parents[1] / name, folder / "conf")
-            identity = (
-                '<server-identities><ssl><keystore path="server.pfx" alias="server" '
-                f'password="{STORE_PASSWORD}"/><truststore path="trust.pfx" '
-                f'password="{STORE_PASSWORD}"/></ssl></server-identities><truststore-realm/>'
-            )
+        for name in ("server.pfx", "trust.pfx"):
+            if (made := folder.parents[1] / name).exists():
+                shutil.copy(made, folder / "conf")
+        authentication = ""
         if self._auth:
-            # Who shows a certificate is known by that; the realm then finds no passwords.
-            mechanisms = "EXTERNAL" if self._tls else SASL_MECHANISMS
-            (folder / "conf" / "users.properties").write_text(f"{USER}={PASSWORD}\n")
-            (folder / "conf" / "groups.properties").write_text(f"{USER}=admin\n")
-            users = (
-                '<properties-realm groups-attribute="Roles">'
-                '<user-properties path="users.properties" plain-text="true"/>'
-                '<group-properties path="groups.properties"/></properties-realm>'
-            )
+            mechanisms = SASL_MECHANISMS
+            if self._certificates:
+                mechanisms = "EXTERNAL"
+            elif self._introspection:
+                mechanisms = "OAUTHBEARER"
             authentication = (
                 f'<authentication><sasl server-name="hotrod-codec" qop="auth" '
                 f'mechanisms="{mechanisms}"/></authentication>'
             )
         realm = security_realm = ""
-        if identity or users:
+        if self._auth or self._tls:
             security_realm = 'security-realm="default"'
-            if identity:
+            if self._certificates:
                 security_realm += ' require-ssl-client-auth="true"'
             realm = (
                 '<security><security-realms><security-realm name="default">'
-                f"{identity}{users}</security-realm></security-realms></security>"
+                f"{self._identity()}{self._users(folder)}"
+                "</security-realm></security-realms></security>"
             )
         configuration = _filled(
             "infinispan.xml",
@@ -600,6 +600,42 @@ class Infinispan:
         )
         (folder / "conf" / "infinispan.xml").write_text(configuration)
         return ["org.infinispan.server.Bootstrap", "-s", str(folder)]
+
+    def _identity(self) -> str:
+        """Who the server is, and which certificates it knows."""
+        if not self._tls:
+            return ""
+        known = (
+            f'<truststore path="trust.pfx" password="{STORE_PASSWORD}"/>'
+            if self._certificates
+            else ""
+        )
+        return (
+            '<server-identities><ssl><keystore path="server.pfx" alias="server" '
+            f'password="{STORE_PASSWORD}"/>{known}</ssl></server-identities>'
+        )
+
+    def _users(self, folder: Path) -> str:
+        """How the server knows users. One way only: who is known by a certificate, of that one the
+        passwords are not asked."""
+        if self._certificates:
+            return "<truststore-realm/>"
+        if self._introspection:
+            return (
+                f'<token-realm name="tokens" client-id="clients" '
+                f'auth-server-url="{self._introspection}">'
+                f'<oauth2-introspection introspection-url="{self._introspection}" '
+                'client-id="server" client-secret="secret"/></token-realm>'
+            )
+        if not self._auth:
+            return ""
+        (folder / "conf" / "users.properties").write_text(f"{USER}={PASSWORD}\n")
+        (folder / "conf" / "groups.properties").write_text(f"{USER}=admin\n")
+        return (
+            '<properties-realm groups-attribute="Roles">'
+            '<user-properties path="users.properties" plain-text="true"/>'
+            '<group-properties path="groups.properties"/></properties-realm>'
+        )
 
     def _wait_until_ready(self, members: int, deadline: float) -> None:
         """Wait until each node answers, with the same topology of `members` servers."""
@@ -651,7 +687,8 @@ def _start(options: argparse.Namespace) -> int:
         options.version,
         nodes=options.nodes,
         auth=options.auth,
-        tls=options.tls,
+        tls=options.tls or options.certificates,
+        certificates=options.certificates,
         folder=file.parent,
         port=options.port,
         detached=True,
@@ -664,6 +701,7 @@ def _start(options: argparse.Namespace) -> int:
         print(f"{HOST}:{node.port}  pid {node.pid}  log {node.folder / 'server.log'}")
     if servers.certificate is not None:
         print(f"server's certificate {servers.certificate}")
+    if servers.client_key is not None:
         print(f"client's key {servers.client_key}")
     print(f"Infinispan {options.version} ready after {time.monotonic() - began:.1f} s")
     return 0
@@ -709,7 +747,10 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--nodes", type=int, default=1, choices=range(1, 6))
     start.add_argument("--port", type=int, help="of the first node (default: a free one)")
     start.add_argument("--auth", action="store_true", help=f"log in as {USER}, {PASSWORD}")
-    start.add_argument("--tls", action="store_true", help="TLS; clients show a certificate")
+    start.add_argument("--tls", action="store_true", help="TLS")
+    start.add_argument(
+        "--certificates", action="store_true", help="TLS, where clients show a certificate"
+    )
     command("stop", _stop, "stop")
     command("status", _status, "say whether it runs")
     command("fetch", _fetch, "only fetch the jars")

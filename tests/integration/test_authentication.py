@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import secrets
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from hotrod_codec import AuthenticationError, Op, Response, Status, sasl
 from integration.conftest import Servers
-from integration.infinispan import PASSWORD, SASL_MECHANISMS, USER
+from integration.infinispan import HOST, PASSWORD, SASL_MECHANISMS, USER
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 
 SERVER_NAME = "hotrod-codec"
 FULL = [str(name) for name in SASL_MECHANISMS.split()]
+TOKEN = "token-of-the-tester"
 LEGACY: list[str] = ["DIGEST-MD5", "CRAM-MD5"]
 
 pytestmark = pytest.mark.operation(Op.AUTH)
@@ -32,12 +38,62 @@ def guarded(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Pe
 
 @pytest.fixture
 def encrypted(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]:
-    """The same over TLS, where the client has shown a certificate."""
+    """The same over TLS."""
     server = servers.get(target.server, auth=True, tls=True)
     address = server.addresses[0]
     with Peer(address, target, outcomes.sightings, context=server.context) as peer:
         yield peer
         peer.check_in_step()
+
+
+@pytest.fixture
+def certified(target: Target, servers: Servers, outcomes: Outcomes) -> Iterator[Peer]:
+    """The same over TLS, where the client has shown a certificate."""
+    server = servers.get(target.server, auth=True, tls=True, certificates=True)
+    address = server.addresses[0]
+    with Peer(address, target, outcomes.sightings, context=server.context) as peer:
+        yield peer
+        peer.check_in_step()
+
+
+@pytest.fixture
+def token_taker(
+    target: Target, servers: Servers, introspection: str, outcomes: Outcomes
+) -> Iterator[Peer]:
+    """A connection to a server that wants a token."""
+    server = servers.get(target.server, auth=True, introspection=introspection)
+    with Peer(server.addresses[0], target, outcomes.sightings) as peer:
+        yield peer
+        peer.check_in_step()
+
+
+class Introspection(BaseHTTPRequestHandler):
+    """Tells servers whose token one is. [RFC 7662]"""
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        known = form["token"] == [TOKEN]
+        claims = {"active": known} | ({"username": USER} if known else {})
+        body = json.dumps(claims).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def introspection() -> Iterator[str]:
+    """The URL of a service that knows one token."""
+    with ThreadingHTTPServer((HOST, 0), Introspection) as service:
+        thread = threading.Thread(target=service.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://{HOST}:{service.server_port}/introspect"
+        service.shutdown()
+        thread.join()
 
 
 def exchange(mechanism: str, **arguments: Any) -> sasl.ClientExchange:
@@ -156,16 +212,72 @@ def test_the_strongest_mechanism_is_chosen(guarded: Peer, key: bytes) -> None:
 # ------------------------------------------------------------------ TLS
 
 
+@pytest.mark.versions(legacy=False, newest=True)
+@pytest.mark.parametrize("mechanism", FULL)
+def test_a_password_over_tls(encrypted: Peer, key: bytes, mechanism: str) -> None:
+    check_refused(encrypted)
+    with pytest.raises(AuthenticationError, match="refused"):
+        authenticate(encrypted, exchange(mechanism, password="wrong"))
+    authenticate(encrypted, exchange(mechanism))
+    check_authenticated(encrypted, key)
+
+
 @pytest.mark.operation(Op.AUTH_MECH_LIST)
 @pytest.mark.versions(legacy=False)
-def test_a_certificate_is_enough(encrypted: Peer, key: bytes) -> None:
-    check_refused(encrypted)
-    offered = encrypted.call(Op.AUTH_MECH_LIST, cache="").mechanisms
+def test_a_certificate_is_enough(certified: Peer, key: bytes) -> None:
+    check_refused(certified)
+    offered = certified.call(Op.AUTH_MECH_LIST, cache="").mechanisms
     assert offered == ["EXTERNAL"]
     assert sasl.choose_mechanism(offered, tls=True, password=False, certificate=True) == "EXTERNAL"
-    answers = authenticate(encrypted, exchange("EXTERNAL", username="", password=""))
+    answers = authenticate(certified, exchange("EXTERNAL", username="", password=""))
     assert [(answer.completed, answer.challenge) for answer in answers] == [(True, b"")]
-    check_authenticated(encrypted, key)
+    check_authenticated(certified, key)
+
+
+# ------------------------------------------------------------------ tokens
+
+
+@pytest.mark.operation(Op.AUTH_MECH_LIST)
+@pytest.mark.versions(legacy=False, embedded=False)
+def test_a_token_is_enough(token_taker: Peer, key: bytes) -> None:
+    check_refused(token_taker)
+    offered = token_taker.call(Op.AUTH_MECH_LIST, cache="").mechanisms
+    assert offered == ["OAUTHBEARER"]
+    answers = authenticate(token_taker, sasl.client_exchange("OAUTHBEARER", token=TOKEN))
+    assert [(answer.completed, answer.challenge) for answer in answers] == [(False, b"")]
+    check_authenticated(token_taker, key)
+
+
+@pytest.mark.versions(legacy=False, embedded=False, newest=True)
+def test_servers_cut_a_token_at_its_first_equals_sign(token_taker: Peer, key: bytes) -> None:
+    authenticate(token_taker, sasl.client_exchange("OAUTHBEARER", token=TOKEN + "=="))
+    check_authenticated(token_taker, key)
+
+
+@pytest.mark.versions(legacy=False, embedded=False, newest=True)
+def test_servers_refuse_a_token_as_the_rfc_has_it(token_taker: Peer) -> None:
+    message = f"n,,\x01auth=Bearer {TOKEN}\x01\x01".encode()
+    answer = token_taker.call(Op.AUTH, cache="", mechanism="OAUTHBEARER", response=message)
+    assert answer.status == Status.REQUEST_PARSING_ERROR
+    assert "ELY05045" in answer.error
+    check_refused(token_taker)
+
+
+@pytest.mark.versions(legacy=False, embedded=False)
+def test_a_token_that_nobody_knows(token_taker: Peer) -> None:
+    # Refused by a challenge, and by an error when that has been answered.
+    client = sasl.client_exchange("OAUTHBEARER", token=TOKEN + "x")
+    answer = token_taker.call(
+        Op.AUTH, cache="", mechanism=client.mechanism, response=client.start()
+    )
+    assert not answer.is_error
+    assert json.loads(base64.b64decode(answer.challenge)) == {"status": "invalid_token"}
+    response = client.receive(answer)
+    assert response is not None
+    answer = token_taker.call(Op.AUTH, cache="", mechanism=client.mechanism, response=response)
+    with pytest.raises(AuthenticationError, match="refused"):
+        client.receive(answer)
+    check_refused(token_taker)
 
 
 # ------------------------------------------------------------------ no authentication
