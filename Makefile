@@ -184,12 +184,14 @@ check-ci: $(VENV)/.lint
 	$(BIN)/shellcheck .ci/run
 
 .PHONY: gen
-gen: $(VENV)/.dev ## write the generated files anew
+gen: build ## write the generated files anew
 	$(BIN)/python tools/gen_ops.py
+	$(BIN)/python tools/gen_config.py
 
 .PHONY: gen-check
-gen-check: $(VENV)/.dev ## fail when a generated file is stale
+gen-check: build ## fail when a generated file is stale
 	$(BIN)/python tools/gen_ops.py --check
+	$(BIN)/python tools/gen_config.py --check
 
 # ---- packages -----------------------------------------------------------------------------------
 

@@ -644,7 +644,7 @@ def configure(
     *,
     properties: str | os.PathLike[str] | None = None,
     variables: Mapping[str, str] = os.environ,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Configuration:
     """Put settings from several places together: the keywords `settings` come first, then the URI,
     then the properties file, then the environment's credentials, then the defaults.
@@ -652,8 +652,8 @@ def configure(
     Raises:
         ConfigurationError: A setting is unknown or wrong; names all that are, and what is valid.
     """
-    settings = settings or {}
-    _check_names(settings, _NAMES)
+    given: dict[str, Any] = dict(settings or {})
+    _check_names(given, _NAMES)
     merged: dict[str, Any] = {}
     if properties is not None:
         from hotrod_codec.client.properties import read_properties
@@ -663,7 +663,7 @@ def configure(
         from hotrod_codec.client.uri import parse_uri
 
         merged |= parse_uri(uri)
-    merged |= settings
+    merged |= given
     found = environment(variables)
     # Somebody's password does not fit somebody else's name.
     if "token" in merged or merged.get("username", found.get("username")) != found.get(
