@@ -66,6 +66,8 @@ const uint8_t *hr_quick_answer(const uint8_t *in, const uint8_t *end, const hr_r
     *value = (hr_slice){NULL, 0};
     if (*status > 0x02)
         return NULL; /* an error, or one of the rarer statuses */
+    if (*status == 0x02 && row->response_body[1] == HR_VALUES)
+        return NULL; /* server 9.4 has something behind it. decisions.md: an empty entry */
     bool has_body = *status == 0x00 && row->response_body[0] != HR_END &&
                     row->response_body[0] != HR_PREVIOUS; /* its statuses are rarer ones */
     if (!has_body)

@@ -114,6 +114,22 @@ def test_answers_both_ways(each: Layout) -> None:
     assert frames >= 2 * len(strategies.versions_of(each))
 
 
+@pytest.mark.parametrize("each", QUICK, ids=lambda each: each.op.name)
+def test_what_server_9_4_has_behind_a_miss(each: Layout) -> None:
+    empty_entry = b"\x03" + b"\xff" * 8 + b"\0"
+    miss = Status.KEY_DOES_NOT_EXIST
+    for version in strategies.versions_of(each):
+        if version < 20:
+            continue
+        context = RequestContext(each.op, version)
+        frame = encode_response(each.op, version=version, message_id=1, status=miss) + empty_entry
+        told = both_ways(frame, context, legacy_server=True)
+        behind = each.op is Op.GET_MULTIMAP_WITH_METADATA
+        assert told[1]["size"] == (len(frame) if behind else len(frame) - len(empty_entry))
+        assert told[1]["canonical"] is not behind
+        assert both_ways(frame, context)[1]["size"] == len(frame) - len(empty_entry)
+
+
 @pytest.mark.parametrize("op", [Op.GET, Op.PUT, Op.CONTAINS_KEY, Op.EXEC], ids=lambda op: op.name)
 @pytest.mark.parametrize("version", ["1.3", "2.1", "3.1", "4.1"])
 def test_any_byte_in_any_place_of_the_head(op: Op, version: str) -> None:
