@@ -140,13 +140,45 @@ coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines a
 	$(BIN)/gcovr -r . --filter csrc/ --txt - build/coverage/build
 	$(BIN)/gcovr -r . --filter csrc/ --txt-metric branch --txt-summary --txt - build/coverage/build
 
-.PHONY: bench
-bench: build $(VENV)/.bench ## time relative to references: a table, and bench-result.json
+BENCH := $(BIN)/pytest bench --benchmark-quiet --benchmark-min-time=0.0002 --benchmark-max-time=0.05
+
+.PHONY: bench-tools
+bench-tools: build $(VENV)/.bench
 	@$(TOOLS) cmake -S bench/bare -B build/bare -G Ninja -DCMAKE_BUILD_TYPE=Release \
 	    -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" > build/bare.log 2>&1 || { cat build/bare.log; exit 1; }
 	@$(TOOLS) cmake --build build/bare
-	$(BIN)/pytest bench --benchmark-quiet --benchmark-min-time=0.0002 --benchmark-max-time=0.2 \
-	    --benchmark-json=bench-result.json $(ARGS)
+
+.PHONY: bench
+bench: bench-tools ## time relative to references: a table, bench-result.json and .svg
+	$(BENCH) --benchmark-json=bench-result.json $(ARGS)
+	@$(BIN)/python -m bench.report bench-result.json
+
+.PHONY: bench-docs
+bench-docs: $(VENV)/.dev ## write docs/performance.md's table of goals from bench-result.json
+	$(BIN)/python -m bench.report bench-result.json --docs
+
+.PHONY: bench-scale
+bench-scale: bench-tools ## cost and memory per entry by size: docs/performance.md, docs/*.svg
+	nice $(BIN)/python -m bench.scale $(ARGS)
+
+# BASE is built as this tree is, and only once: build/gate/COMMIT. Both are timed in one process.
+BASE ?= origin/main
+.PHONY: bench-gate
+bench-gate: bench-tools ## fail if slower than another revision (BASE=...) or than bench/goals.toml
+	@base="$$(git rev-parse --verify --quiet '$(BASE)^{commit}')" \
+	    || { echo 'no revision $(BASE): BASE=... names the one to compare with'; exit 2; }; \
+	echo "base: $$(git log -1 --format='%h %s' "$$base")"; \
+	$(MAKE) build/gate/$$base/built && \
+	$(BENCH) --base build/gate/$$base/site --benchmark-json=bench-result.json $(ARGS)
+
+build/gate/%/built: | $(VENV)/.dev
+	@rm -rf build/gate/$*/tree build/gate/$*/site && mkdir -p build/gate/$*
+	@git worktree prune && git worktree add --detach --quiet build/gate/$*/tree $*
+	@$(TOOLS) $(PIP) install --no-build-isolation --no-deps --target build/gate/$*/site \
+	    build/gate/$*/tree -Cbuild-dir=$(CURDIR)/build/gate/$*/build > build/gate/$*/log 2>&1 \
+	    || { cat build/gate/$*/log; git worktree remove --force build/gate/$*/tree; exit 1; }
+	@git worktree remove --force build/gate/$*/tree
+	@touch $@
 
 # ---- checking -----------------------------------------------------------------------------------
 
@@ -220,7 +252,7 @@ sdist-check: $(VENV)/.dev ## source archive -> wheel -> fresh environment -> its
 
 .PHONY: clean
 clean: ## remove .venv and all that was built
-	rm -rf $(VENV) build dist .coverage .coverage.* bench-result.json \
+	rm -rf $(VENV) build dist .coverage .coverage.* bench-result.* \
 	    .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	rm -f src/hotrod_codec/_ext/*.c
 	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

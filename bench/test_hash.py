@@ -73,6 +73,11 @@ def keys_of(count: int) -> list[bytes]:
     return blobs(count, KEY)
 
 
+@cache
+def two_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2)
+
+
 MMH3_LOOP = Reference("[digest(key, seed) for key in keys]", same_length)
 
 
@@ -99,13 +104,16 @@ def test_segments_of_1000000_keys_in_columns(compare: Compare, mmh3: Any) -> Non
 def test_segments_of_columns_in_two_threads(compare: Compare, mmh3: Any) -> None:
     """Twice the same work: wants two processors that nobody else uses."""
     names = names_of(MILLION, mmh3)
-    with ThreadPoolExecutor(2) as pool:
-        compare(
-            "list(in_threads(segments_of, twice, counts))",
-            {"one thread": Reference("list(map(segments_of, twice, counts))", same_length)},
-            names
-            | {"in_threads": pool.map, "twice": [names["columns"]] * 2, "counts": [SEGMENTS] * 2},
-        )
+    compare(
+        "list(in_threads(segments_of, twice, counts))",
+        {"one thread": Reference("list(map(segments_of, twice, counts))", same_length)},
+        names
+        | {
+            "in_threads": two_threads().map,
+            "twice": [names["columns"]] * 2,
+            "counts": [SEGMENTS] * 2,
+        },
+    )
 
 
 def test_split_10000_keys_by_owner(compare: Compare, mmh3: Any) -> None:

@@ -14,7 +14,7 @@ CSRC = ROOT / "csrc"
 
 # Lower layers first; a module imports only from lower ones (or, within a layer, as listed).
 LAYERS = [
-    ["ops"],
+    ["ops", "_paired"],
     ["errors"],
     ["values"],
     ["_ext"],

@@ -7,6 +7,8 @@ from typing_extensions import Buffer
 
 from hotrod_codec.values import Topology
 
+__pyx_capi__: dict[str, Any]  # what bulk.pyx cimports
+
 class _HasSegments(Protocol):
     def segments(self, num_segments: int, /) -> npt.NDArray[np.int32]: ...
 

@@ -87,10 +87,14 @@ class Side:
         while not self.has_setup and min(self.time() for _ in range(3)) < seconds:
             self.calls *= 2
 
+    def run(self, calls: int) -> float:
+        """Seconds of so many calls, without the setup."""
+        return self._timed(calls)
+
     def time(self) -> float:
         """Seconds of one round of `calls` calls."""
         self.prepare()
-        return self._timed(self.calls)
+        return self.run(self.calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,14 @@ class Measured:
     ns: float
     rounds: int
     ratios: dict[str, Ratio]
+
+    def or_better(self, other: Measured) -> Measured:
+        """Of each ratio the smaller one."""
+        ratios = {
+            name: min(ratio, other.ratios[name], key=lambda r: r.median)
+            for name, ratio in self.ratios.items()
+        }
+        return Measured(min(self.ns, other.ns), self.rounds + other.rounds, ratios)
 
 
 def measure(ours: Side, references: Mapping[str, Side], *, rounds: int, seconds: float) -> Measured:
