@@ -72,7 +72,7 @@ bool hr_is_status(uint8_t status)
 static const uint8_t no_fields[1] = {HR_END};
 static const uint8_t error_fields[2] = {HR_ERROR, HR_END};
 
-static size_t body_size(const uint8_t *fields, const hr_body *body, hr_form form)
+size_t hr_body_size(const uint8_t *fields, const hr_body *body, hr_form form)
 {
     size_t size = 0;
     for (; *fields != HR_END; fields++) {
@@ -83,7 +83,7 @@ static size_t body_size(const uint8_t *fields, const hr_body *body, hr_form form
     return size;
 }
 
-static uint8_t *put_body(uint8_t *p, const uint8_t *fields, const hr_body *body, hr_form form)
+uint8_t *hr_put_body(uint8_t *p, const uint8_t *fields, const hr_body *body, hr_form form)
 {
     for (; *fields != HR_END; fields++) {
         const hr_field *f = &hr_fields[*fields];
@@ -177,42 +177,44 @@ const uint8_t *hr_request_fields(const hr_request *request)
 }
 
 /* From 1.2 to 2.1 an expiration says "default" by a flag of the header. */
-static uint32_t flags_of(const hr_request *q)
+uint32_t hr_flags_of_body(const hr_row *row, uint8_t version, const hr_body *body)
 {
-    if (q->version < 12 || q->version > 21)
-        return q->flags;
-    for (const uint8_t *f = q->row->request_body; *f != HR_END; f++) {
+    if (version < 12 || version > 21)
+        return 0;
+    for (const uint8_t *f = row->request_body; *f != HR_END; f++) {
         if (*f != HR_EXPIRATION)
             continue;
-        uint32_t flags = q->flags;
-        if (q->body.expiration.lifespan_unit == HR_UNIT_DEFAULT)
+        uint32_t flags = 0;
+        if (body->expiration.lifespan_unit == HR_UNIT_DEFAULT)
             flags |= HR_DEFAULT_LIFESPAN;
-        if (q->body.expiration.max_idle_unit == HR_UNIT_DEFAULT)
+        if (body->expiration.max_idle_unit == HR_UNIT_DEFAULT)
             flags |= HR_DEFAULT_MAX_IDLE;
         return flags;
     }
-    return q->flags;
+    return 0;
 }
 
-size_t hr_request_size(const hr_request *q)
+static uint32_t flags_of(const hr_request *q)
 {
-    uint32_t flags = flags_of(q);
-    size_t size = 1 + hr_varint_size(q->message_id) + 1 + 1 + hr_slice_size(q->cache) +
-                  hr_varint_size(flags) + 1 + hr_varint_size((uint32_t)q->topology_id);
+    return q->flags | hr_flags_of_body(q->row, q->version, &q->body);
+}
+
+/* The header behind the message id. */
+size_t hr_tail_size(const hr_request *q, uint32_t flags)
+{
+    size_t size = 1 + 1 + hr_slice_size(q->cache) + hr_varint_size(flags) + 1 +
+                  hr_varint_size((uint32_t)q->topology_id);
     if (q->version < 20)
         size += 1;
     if (q->version >= HR_MEDIA_TYPES_SINCE)
         size += hr_media_size(&q->key_type) + hr_media_size(&q->value_type);
     if (q->version >= HR_OTHER_PARAMS_SINCE)
         size += hr_list_size(HR_PARAMS, &q->params, (hr_form){q->version, flags});
-    return size + body_size(hr_request_fields(q), &q->body, (hr_form){q->version, flags});
+    return size;
 }
 
-uint8_t *hr_encode_request(uint8_t *p, const hr_request *q)
+uint8_t *hr_put_tail(uint8_t *p, const hr_request *q, uint32_t flags)
 {
-    uint32_t flags = flags_of(q);
-    *p++ = HR_REQUEST_MAGIC;
-    p = hr_put_varint(p, q->message_id);
     *p++ = q->version;
     *p++ = q->row->request;
     p = hr_put_slice(p, q->cache);
@@ -227,7 +229,23 @@ uint8_t *hr_encode_request(uint8_t *p, const hr_request *q)
     }
     if (q->version >= HR_OTHER_PARAMS_SINCE)
         p = hr_put_list(p, HR_PARAMS, &q->params, (hr_form){q->version, flags});
-    return put_body(p, hr_request_fields(q), &q->body, (hr_form){q->version, flags});
+    return p;
+}
+
+size_t hr_request_size(const hr_request *q)
+{
+    uint32_t flags = flags_of(q);
+    return 1 + hr_varint_size(q->message_id) + hr_tail_size(q, flags) +
+           hr_body_size(hr_request_fields(q), &q->body, (hr_form){q->version, flags});
+}
+
+uint8_t *hr_encode_request(uint8_t *p, const hr_request *q)
+{
+    uint32_t flags = flags_of(q);
+    *p++ = HR_REQUEST_MAGIC;
+    p = hr_put_varint(p, q->message_id);
+    p = hr_put_tail(p, q, flags);
+    return hr_put_body(p, hr_request_fields(q), &q->body, (hr_form){q->version, flags});
 }
 
 static void get_magic(hr_reader *r, uint8_t magic)
@@ -326,7 +344,7 @@ size_t hr_response_size(const hr_response *a)
     size_t size = 1 + hr_varint_size(a->message_id) + 1 + 1 + 1;
     if (a->topology.form != HR_TOPOLOGY_NONE)
         size += hr_topology_size(&a->topology);
-    return size + body_size(hr_response_fields(a), &a->body, (hr_form){a->version, 0});
+    return size + hr_body_size(hr_response_fields(a), &a->body, (hr_form){a->version, 0});
 }
 
 uint8_t *hr_encode_response(uint8_t *p, const hr_response *a)
@@ -338,7 +356,7 @@ uint8_t *hr_encode_response(uint8_t *p, const hr_response *a)
     *p++ = a->topology.form != HR_TOPOLOGY_NONE;
     if (a->topology.form != HR_TOPOLOGY_NONE)
         p = hr_put_topology(p, &a->topology);
-    return put_body(p, hr_response_fields(a), &a->body, (hr_form){a->version, 0});
+    return hr_put_body(p, hr_response_fields(a), &a->body, (hr_form){a->version, 0});
 }
 
 static uint8_t get_response_start(hr_reader *r, uint64_t *message_id)

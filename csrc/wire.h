@@ -259,6 +259,13 @@ size_t hr_xid_size(const hr_xid *x);
 uint8_t *hr_put_xid(uint8_t *p, const hr_xid *x);
 void hr_get_xid(hr_reader *r, hr_xid *x);
 
+/* codec.c: parts of requests. */
+uint32_t hr_flags_of_body(const hr_row *row, uint8_t version, const hr_body *body);
+size_t hr_tail_size(const hr_request *q, uint32_t flags); /* the header behind the message id */
+uint8_t *hr_put_tail(uint8_t *p, const hr_request *q, uint32_t flags);
+size_t hr_body_size(const uint8_t *fields, const hr_body *body, hr_form form);
+uint8_t *hr_put_body(uint8_t *p, const uint8_t *fields, const hr_body *body, hr_form form);
+
 /* fields.c: any field. */
 size_t hr_field_size(const hr_field *f, const hr_body *body, hr_form form);
 uint8_t *hr_put_field(uint8_t *p, const hr_field *f, const hr_body *body, hr_form form);

@@ -26,6 +26,7 @@ from hotrod_codec._ext.codec import (
     trace_request,
     trace_response,
 )
+from hotrod_codec._ext.encoders import CacheEncoder
 from hotrod_codec._ext.encoding import encode_request, encode_response
 from hotrod_codec._ext.hashing import (
     HashWheel,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEDIA_TYPES",
     "AuthenticationError",
+    "CacheEncoder",
     "CommandTimeoutError",
     "ConfigurationError",
     "CounterConfiguration",

@@ -65,6 +65,8 @@ cdef int64_t take_int(object value, str name, int64_t least, int64_t most) excep
 cdef uint64_t take_u64(object value, str name) except? 0xFFFFFFFFFFFFFFFF
 cdef int32_t take_pattern(object value, str name) except? -1
 cdef int take_media(object value, str name, hr_media *m, Borrowed *b) except -1
+cdef int take_life(object lifespan, object max_idle, tuple names, uint8_t version,
+                   hr_life *life) except -1
 cdef int take_list(hr_kind kind, object value, str name, hr_list *out, uint8_t version,
                    Borrowed *b) except -1
 cdef int take_topology(object t, uint8_t version, hr_topology *out, Borrowed *b) except -1

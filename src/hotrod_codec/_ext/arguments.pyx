@@ -34,6 +34,10 @@ from hotrod_codec.values import (
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
+
+cdef enum:
+    THIRTY_DAYS = 2592000
 
 # ---- tables, made once from the core's; never changed afterwards ------------------------------
 
@@ -194,6 +198,9 @@ cdef int take_duration(object value, str name, uint8_t version, uint8_t *unit,
     if type(value) is float and value == INFINITE:
         unit[0] = HR_UNIT_INFINITE
         return 0
+    if type(value) is int and is_plain_duration(value, version, amount):
+        unit[0] = HR_UNIT_SECONDS
+        return 0
     if not isinstance(value, Duration):
         value = Duration.of(value, name, absolute_above_30_days=version < HR_RELATIVE_SINCE)
     if version < HR_TIME_UNITS_SINCE:
@@ -205,6 +212,15 @@ cdef int take_duration(object value, str name, uint8_t version, uint8_t *unit,
     unit[0] = <uint8_t>int(value.unit)
     amount[0] = <uint64_t>value.amount
     return 0
+
+
+cdef bint is_plain_duration(object value, uint8_t version, uint64_t *seconds):
+    """Whether an int is a number of seconds that every reader takes for such; most are."""
+    cdef int overflow = 0
+    cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    seconds[0] = <uint64_t>number
+    return number > 0 and not overflow and (
+        number <= THIRTY_DAYS or version >= HR_RELATIVE_SINCE)
 
 
 cdef int take_metadata(object value, str name, hr_meta *m) except -1:

@@ -238,6 +238,10 @@ cdef extern from "hotrod.h" nogil:
 
     ctypedef struct hr_body:
         hr_slice error
+        hr_slice key
+        hr_slice value
+        hr_life expiration
+        int64_t entry_version
 
     const hr_field hr_fields[]
     const hr_row hr_rows[]

@@ -77,28 +77,8 @@ cdef bytes encode_request_fields(
     q.version = version
     try:
         q.message_id = take_u64(message_id, "message_id")
-        take_text(cache, "cache", &q.cache, &b)
-        q.flags = <uint32_t>take_int(flags, "flags", 0, UINT32_MAX)
-        q.intelligence = <uint8_t>take_int(intelligence, "intelligence", 0, 255)
-        q.topology_id = take_pattern(topology_id, "topology_id")
-        memset(&q.key_type, 0, sizeof(hr_media))
-        memset(&q.value_type, 0, sizeof(hr_media))
-        memset(&q.params, 0, sizeof(hr_list))
-        if version >= HR_MEDIA_TYPES_SINCE:
-            if key_media_type is not None:
-                take_media(key_media_type, "key_media_type", &q.key_type, &b)
-            if value_media_type is not None:
-                take_media(value_media_type, "value_media_type", &q.value_type, &b)
-        elif key_media_type is not None or value_media_type is not None:
-            raise EncodeError(
-                f"media types exist from version 2.8 on, not in {version // 10}.{version % 10}",
-                field="key_media_type" if key_media_type is not None else "value_media_type")
-        if other_params:
-            if version < HR_OTHER_PARAMS_SINCE:
-                raise EncodeError(
-                    f"exist from version 4.0 on, not in {version // 10}.{version % 10}",
-                    field="other_params")
-            take_list(HR_PARAMS, other_params, "other_params", &q.params, version, &b)
+        take_header(&q, cache, flags, intelligence, topology_id, key_media_type,
+                    value_media_type, other_params, &b)
         if take_body(hr_request_fields(&q), fields, &q.body, version, &b) != len(fields):
             check_names(<tuple>REQUEST_NAMES[row], fields, "a request has: ")
         size = hr_request_size(&q)
@@ -107,6 +87,36 @@ cdef bytes encode_request_fields(
         return out
     finally:
         Py_XDECREF(b.refs)
+
+
+cdef int take_header(hr_request *q, object cache, object flags, object intelligence,
+                     object topology_id, object key_media_type, object value_media_type,
+                     object other_params, Borrowed *b) except -1:
+    """What stands behind the message id; q's version is there already."""
+    cdef uint8_t version = q.version
+    take_text(cache, "cache", &q.cache, b)
+    q.flags = <uint32_t>take_int(flags, "flags", 0, UINT32_MAX)
+    q.intelligence = <uint8_t>take_int(intelligence, "intelligence", 0, 255)
+    q.topology_id = take_pattern(topology_id, "topology_id")
+    memset(&q.key_type, 0, sizeof(hr_media))
+    memset(&q.value_type, 0, sizeof(hr_media))
+    memset(&q.params, 0, sizeof(hr_list))
+    if version >= HR_MEDIA_TYPES_SINCE:
+        if key_media_type is not None:
+            take_media(key_media_type, "key_media_type", &q.key_type, b)
+        if value_media_type is not None:
+            take_media(value_media_type, "value_media_type", &q.value_type, b)
+    elif key_media_type is not None or value_media_type is not None:
+        raise EncodeError(
+            f"media types exist from version 2.8 on, not in {version // 10}.{version % 10}",
+            field="key_media_type" if key_media_type is not None else "value_media_type")
+    if other_params:
+        if version < HR_OTHER_PARAMS_SINCE:
+            raise EncodeError(
+                f"exist from version 4.0 on, not in {version // 10}.{version % 10}",
+                field="other_params")
+        take_list(HR_PARAMS, other_params, "other_params", &q.params, version, b)
+    return 0
 
 
 cdef int check_written(const uint8_t *end, bytes out) except -1:

@@ -1,0 +1,510 @@
+# cython: freethreading_compatible=True, boundscheck=False, wraparound=False
+# cython: embedsignature=True, auto_pickle=False, autotestdict=False
+# cython: embedsignature.format=clinic, binding=False
+"""Encoders that know their header: requests of a client to a cache, one by one and by the many.
+
+The usual arguments, exact bytes and small ints, take a short way. Everything else goes the way of
+encode_request, and so do all mistakes: what is right and what is said about the rest is known
+there alone. No method is a function object of Cython's, which would cost more than the work.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+cimport cython
+
+from hotrod_codec._ext.arguments cimport *
+from hotrod_codec._ext.core cimport *
+from hotrod_codec._ext.encoding cimport check_written, take_header, with_op
+from hotrod_codec._ext.prepared cimport *
+
+from hotrod_codec._ext.codec import RequestContext
+from hotrod_codec.errors import EncodeError
+from hotrod_codec.ops import Flag
+
+cdef extern from *:
+    """
+    /* The short way: arguments of the usual kind, nothing that could run foreign code. */
+
+    static inline int hr_usual_bytes(PyObject *object, hr_slice *out)
+    {
+        if (!PyBytes_CheckExact(object) || PyBytes_GET_SIZE(object) > INT32_MAX)
+            return 0;
+        out->data = (const uint8_t *)PyBytes_AS_STRING(object);
+        out->len = (size_t)PyBytes_GET_SIZE(object);
+        return 1;
+    }
+
+    static inline int hr_usual_id(PyObject *object, uint64_t *out)
+    {
+        if (!PyLong_CheckExact(object))
+            return 0;
+    #if PY_VERSION_HEX >= 0x030C0000
+        if (PyUnstable_Long_IsCompact((PyLongObject *)object)) {
+            Py_ssize_t number = PyUnstable_Long_CompactValue((PyLongObject *)object);
+            *out = (uint64_t)number;
+            return number >= 0;
+        }
+    #else
+        if (Py_SIZE(object) == 1 || Py_SIZE(object) == 0) {
+            *out = Py_SIZE(object) ? ((PyLongObject *)object)->ob_digit[0] : 0;
+            return 1;
+        }
+    #endif
+        int overflow;
+        long long number = PyLong_AsLongLongAndOverflow(object, &overflow);
+        *out = (uint64_t)number;
+        return number >= 0; /* -1: it does not fit */
+    }
+
+    static PyObject *hr_checked(PyObject *out, const uint8_t *end)
+    {
+        if (end == (const uint8_t *)PyBytes_AS_STRING(out) + PyBytes_GET_SIZE(out))
+            return out;
+        Py_DECREF(out);
+        PyErr_SetString(PyExc_SystemError, "the encoder wrote another length than it announced");
+        return NULL;
+    }
+
+    static inline PyObject *hr_new_request(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
+                                           uint64_t message_id, hr_slice key, const hr_slice *value)
+    {
+        size_t size = hr_size_on_key(h, m, message_id, key, value);
+        PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+        if (!out)
+            return NULL;
+        return hr_checked(out, hr_put_on_key((uint8_t *)PyBytes_AS_STRING(out), h, m, opcode,
+                                             message_id, key, value));
+    }
+
+    static inline PyObject *hr_new_head(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
+                                        uint64_t message_id, hr_slice key, size_t value_len)
+    {
+        size_t size = hr_head_size(h, m, message_id, key, value_len);
+        PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+        if (!out)
+            return NULL;
+        return hr_checked(out, hr_put_head((uint8_t *)PyBytes_AS_STRING(out), h, m, opcode,
+                                           message_id, key, value_len));
+    }
+    """
+    bint hr_usual_bytes(PyObject *object, hr_slice *out)
+    bint hr_usual_id(PyObject *object, uint64_t *out)
+    bytes hr_new_request(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
+                         uint64_t message_id, hr_slice key, const hr_slice *value)
+    bytes hr_new_head(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
+                      uint64_t message_id, hr_slice key, size_t value_len)
+
+
+cdef const hr_row *PUT = row_of("put")
+cdef const hr_row *GET = row_of("get")
+cdef const hr_row *PUT_IF_ABSENT = row_of("put_if_absent")
+cdef const hr_row *REPLACE = row_of("replace")
+cdef const hr_row *REPLACE_IF_UNMODIFIED = row_of("replace_if_unmodified")
+cdef const hr_row *REMOVE = row_of("remove")
+cdef const hr_row *REMOVE_IF_UNMODIFIED = row_of("remove_if_unmodified")
+cdef const hr_row *CONTAINS_KEY = row_of("contains_key")
+cdef const hr_row *GET_WITH_VERSION = row_of("get_with_version")
+cdef const hr_row *GET_WITH_METADATA = row_of("get_with_metadata")
+cdef const hr_row *PUT_ALL = row_of("put_all")
+cdef const hr_row *GET_ALL = row_of("get_all")
+
+cdef tuple LIFE_NAMES = ("lifespan", "max_idle")
+
+
+@cython.final
+cdef class CacheEncoder:
+    """Encodes the requests of one client to one cache.
+
+    The header is encoded once, so that a request costs little more than its bytes. Gives the same
+    bytes as encode_request, and raises the same errors.
+
+        orders = CacheEncoder("orders", intelligence=3)
+        reader.expect(orders.context("get"), 7)
+        sock.sendall(orders.get(b"key", 7))
+
+    Args:
+        cache: Name of the cache; "" is the default one.
+        version: A Version member or "1.0" to "4.1".
+        flags: Flag members, or'ed. For other flags make another encoder: with_flags().
+        intelligence: An Intelligence member: which form of topology the server may send.
+        topology_id: The last one seen for this cache, signed or unsigned; 0 or -1: none. May be
+            set later on.
+        key_media_type, value_media_type: MediaType or its text, from 2.8 on. None: as stored.
+        other_params: Names and bytes, from 4.0 on.
+
+    Methods take the message id last; it is 0 by default, so give one whenever an answer is awaited.
+    Those whose names end in `_many` take the id of the first request; it counts up from there.
+    They give the bytes of all requests, one behind the other.
+
+    May be used from several threads as long as none of them sets topology_id.
+
+    Raises:
+        EncodeError: An argument that is unknown or cannot be said in this version.
+        TypeError: An argument has the wrong type; names it.
+
+    [wire-core 2]
+    """
+
+    cdef hr_prepared header
+    cdef hr_middle plain       # an expiration that is left out
+    cdef bytes tail            # what the header points to
+    cdef str c_cache
+    cdef uint32_t c_flags
+    cdef uint8_t c_intelligence
+    cdef int32_t c_topology_id
+    cdef object c_key_media_type, c_value_media_type
+    cdef dict c_other_params
+
+    def __cinit__(self, cache="", *, version="4.1", flags=0, intelligence=1, topology_id=0,
+                  key_media_type=None, value_media_type=None, other_params=None):
+        if other_params:
+            other_params = {name: bytes(memoryview(value))
+                            for name, value in dict(other_params).items()}
+        self.prepare(version_of(version), cache, flags, intelligence, topology_id, key_media_type,
+                     value_media_type, other_params or None)
+
+    cdef int prepare(self, uint8_t version, object cache, object flags, object intelligence,
+                     object topology_id, object key_media_type, object value_media_type,
+                     object other_params) except -1:
+        cdef hr_request q
+        cdef hr_body body
+        cdef Borrowed b
+        cdef bytes tail
+        b.refs = NULL
+        q.row = GET
+        q.version = version
+        try:
+            take_header(&q, cache, flags, intelligence, topology_id, key_media_type,
+                        value_media_type, other_params, &b)
+            tail = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>hr_prepared_size(&q))
+            hr_prepare(&self.header, <uint8_t *>PyBytes_AS_STRING(tail), &q)
+            self.tail = tail
+        finally:
+            Py_XDECREF(b.refs)
+        take_life(None, None, LIFE_NAMES, version, &body.expiration)
+        hr_make_middle(&self.plain, &self.header, PUT, &body)
+        self.c_cache = cache
+        self.c_flags = q.flags
+        self.c_intelligence = q.intelligence
+        self.c_topology_id = q.topology_id
+        self.c_key_media_type, self.c_value_media_type = key_media_type, value_media_type
+        self.c_other_params = other_params
+        return 0
+
+    # ---- what it was made of ----
+
+    @property
+    def cache(self):
+        """Name of the cache; "" is the default one."""
+        return self.c_cache
+
+    @property
+    def version(self):
+        """The protocol version."""
+        return VERSION_MEMBERS[self.header.version]
+
+    @property
+    def flags(self):
+        """Flag members, or'ed."""
+        return Flag(self.c_flags)
+
+    @property
+    def intelligence(self):
+        """Which form of topology the server may send."""
+        return self.c_intelligence
+
+    @property
+    def topology_id(self):
+        """The last topology seen, signed; may be set."""
+        return self.c_topology_id
+
+    @topology_id.setter
+    def topology_id(self, value):
+        self.prepare(self.header.version, self.c_cache, self.c_flags, self.c_intelligence, value,
+                     self.c_key_media_type, self.c_value_media_type, self.c_other_params)
+
+    @property
+    def key_media_type(self):
+        """What the constructor was given."""
+        return self.c_key_media_type
+
+    @property
+    def value_media_type(self):
+        """What the constructor was given."""
+        return self.c_value_media_type
+
+    @property
+    def other_params(self):
+        """Names and bytes."""
+        return {} if self.c_other_params is None else dict(self.c_other_params)
+
+    def __repr__(self):
+        version = self.header.version
+        return f"<CacheEncoder cache={self.c_cache!r} version={version // 10}.{version % 10}>"
+
+    def with_flags(self, flags, /):
+        """An encoder with other flags and everything else as it is here now."""
+        return CacheEncoder(
+            self.c_cache, version=self.version, flags=flags, intelligence=self.c_intelligence,
+            topology_id=self.c_topology_id, key_media_type=self.c_key_media_type,
+            value_media_type=self.c_value_media_type, other_params=self.c_other_params)
+
+    def context(self, op, /):
+        """What an answer to such a request is read against, for Reader.expect: a RequestContext.
+
+        One will do for any number of requests; it does not change with the topology id.
+        """
+        return RequestContext(op, self.header.version, self.c_flags, self.c_intelligence)
+
+    # ---- one request ----
+
+    def encode(self, op, message_id=0, /, **fields):
+        """Any request, by the names that encode_request has for its fields.
+
+        Raises:
+            EncodeError: As encode_request.
+            TypeError: As encode_request.
+        """
+        return self.build(row_of(op), message_id, fields)
+
+    cdef bytes build(self, const hr_row *row, object message_id, dict fields):
+        """A request in the way of encode_request."""
+        cdef hr_request q
+        cdef Borrowed b
+        cdef bytes out
+        b.refs = NULL
+        q.row = row
+        q.version = self.header.version
+        try:
+            check_version(row, q.version)
+            if row.is_event:
+                raise EncodeError("an event is sent by a server; use encode_response", field="op")
+            q.message_id = take_u64(message_id, "message_id")
+            if take_body(row.request_body, fields, &q.body, q.version, &b) != len(fields):
+                check_names(<tuple>REQUEST_NAMES[index_of(row)], fields, "a request has: ")
+            out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>hr_size_prepared(&self.header, &q))
+            check_written(hr_put_prepared(<uint8_t *>PyBytes_AS_STRING(out), &self.header, &q), out)
+            return out
+        except EncodeError as e:
+            raise with_op(e, row) from None
+        finally:
+            Py_XDECREF(b.refs)
+
+    cdef bytes on_pair(self, const hr_row *row, object key, object value, object message_id,
+                       object lifespan, object max_idle):
+        cdef hr_slice k, v
+        cdef uint64_t number
+        cdef hr_middle middle
+        if not (hr_usual_bytes(<PyObject *>key, &k) and hr_usual_bytes(<PyObject *>value, &v)
+                and hr_usual_id(<PyObject *>message_id, &number)):
+            return self.build(row, message_id, {"key": key, "value": value, "lifespan": lifespan,
+                                                "max_idle": max_idle})
+        self.make_life(row, &middle, lifespan, max_idle)
+        return hr_new_request(&self.header, &middle, row.request, number, k, &v)
+
+    cdef int make_life(self, const hr_row *row, hr_middle *out, object lifespan,
+                       object max_idle) except -1:
+        cdef hr_body body
+        try:
+            take_life(lifespan, max_idle, LIFE_NAMES, self.header.version, &body.expiration)
+        except EncodeError as e:
+            raise with_op(e, row) from None
+        hr_make_middle(out, &self.header, PUT, &body)
+        return 0
+
+    def get(self, key, message_id=0):
+        """Read the value under a key."""
+        return self.build(GET, message_id, {"key": key})
+
+    def get_with_metadata(self, key, message_id=0):
+        """Read the value under a key, with its expiration and version; from 1.2 on."""
+        return self.build(GET_WITH_METADATA, message_id, {"key": key})
+
+    def get_with_version(self, key, message_id=0):
+        """Read the value under a key and the version of its entry."""
+        return self.build(GET_WITH_VERSION, message_id, {"key": key})
+
+    def contains_key(self, key, message_id=0):
+        """Ask whether a key is there."""
+        return self.build(CONTAINS_KEY, message_id, {"key": key})
+
+    def remove(self, key, message_id=0):
+        """Remove a key."""
+        return self.build(REMOVE, message_id, {"key": key})
+
+    def put(self, key, value, message_id=0, *, lifespan=None, max_idle=None):
+        """Store a value under a key.
+
+        Args:
+            key, value: Any bytes-like objects.
+            message_id: The answer repeats it.
+            lifespan, max_idle: None: the cache's default; math.inf: immortal; seconds, a timedelta
+                or a Duration.
+        """
+        return self.on_pair(PUT, key, value, message_id, lifespan, max_idle)
+
+    def put_if_absent(self, key, value, message_id=0, *, lifespan=None, max_idle=None):
+        """Store a value unless the key is there; arguments as for put."""
+        return self.on_pair(PUT_IF_ABSENT, key, value, message_id, lifespan, max_idle)
+
+    def replace(self, key, value, message_id=0, *, lifespan=None, max_idle=None):
+        """Store a value if the key is there; arguments as for put."""
+        return self.on_pair(REPLACE, key, value, message_id, lifespan, max_idle)
+
+    def replace_if_unmodified(self, key, value, entry_version, message_id=0, *, lifespan=None,
+                              max_idle=None):
+        """Store a value if the entry still has the given version; arguments as for put."""
+        return self.build(REPLACE_IF_UNMODIFIED, message_id, {
+            "key": key, "value": value, "entry_version": entry_version, "lifespan": lifespan,
+            "max_idle": max_idle})
+
+    def remove_if_unmodified(self, key, entry_version, message_id=0):
+        """Remove a key if its entry still has the given version."""
+        return self.build(REMOVE_IF_UNMODIFIED, message_id, {
+            "key": key, "entry_version": entry_version})
+
+    def put_pieces(self, key, value, message_id=0, *, lifespan=None, max_idle=None):
+        """A put in two pieces, so that a large value need not be copied; as put otherwise.
+
+        From about 256 KiB on it is quicker to send both by socket.sendmsg or
+        asyncio's writelines than to copy the value into one frame. The value must not change
+        before it is sent.
+
+        Returns:
+            A tuple of the bytes that stand before the value, and the value: itself if it is bytes,
+            else a memoryview of its bytes.
+        """
+        cdef hr_slice k, v
+        cdef uint64_t number
+        cdef hr_middle middle
+        cdef Borrowed b
+        b.refs = NULL
+        try:
+            number = take_u64(message_id, "message_id")
+            take_bytes(key, "key", &k, &b)
+            self.make_life(PUT, &middle, lifespan, max_idle)
+            take_bytes(value, "value", &v, &b)
+            head = hr_new_head(&self.header, &middle, PUT.request, number, k, v.len)
+        except EncodeError as e:
+            raise with_op(e, PUT) from None
+        finally:
+            Py_XDECREF(b.refs)
+        return head, value if type(value) is bytes else memoryview(value).cast("B")
+
+
+# ---- the short way --------------------------------------------------------------------------
+# A method looks at its arguments where CPython hands them over; unless all are of the usual kind,
+# it passes them on to what stands above. Reading them as Cython does takes longer than the rest.
+
+ctypedef object (*fastcall)(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                            PyObject *names)
+
+cdef extern from *:
+    """
+    typedef PyObject *(*hr_fastcall)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+
+    /* Put `quick` in the place of a method's function, which `into` gets. Returns whether it is a
+     * method of the kind that it could be done to. */
+    static int hr_shorten(PyObject *type, PyObject *name, hr_fastcall quick, hr_fastcall *into)
+    {
+        PyObject *method = PyDict_GetItemWithError(((PyTypeObject *)type)->tp_dict, name);
+        if (!method || !Py_IS_TYPE(method, &PyMethodDescr_Type))
+            return 0;
+        PyMethodDef *definition = ((PyMethodDescrObject *)method)->d_method;
+        if (definition->ml_flags != (METH_FASTCALL | METH_KEYWORDS))
+            return 0;
+        *into = (hr_fastcall)(void (*)(void))definition->ml_meth;
+        definition->ml_meth = (PyCFunction)(void (*)(void))quick;
+        return 1;
+    }
+    """
+    bint hr_shorten(object type, str name, fastcall quick, fastcall *into)
+
+cdef enum:
+    S_GET
+    S_GET_WITH_METADATA
+    S_GET_WITH_VERSION
+    S_CONTAINS_KEY
+    S_REMOVE
+    S_PUT
+    S_PUT_IF_ABSENT
+    S_REPLACE
+    NUM_SHORT
+
+cdef fastcall LONG_WAY[NUM_SHORT]
+
+
+cdef inline object short_key(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                             PyObject *names, const hr_row *row, int method):
+    cdef hr_prepared *header = &(<CacheEncoder>self).header
+    cdef hr_slice key
+    cdef uint64_t message_id = 0
+    if (names is NULL and (count == 1 or count == 2) and hr_usual_bytes(args[0], &key)
+            and (count == 1 or hr_usual_id(args[1], &message_id))
+            and row.since <= header.version):
+        return hr_new_request(header, NULL, row.request, message_id, key, NULL)
+    return LONG_WAY[method](self, args, count, names)
+
+
+cdef inline object short_pair(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                              PyObject *names, const hr_row *row, int method):
+    cdef hr_prepared *header = &(<CacheEncoder>self).header
+    cdef hr_slice key, value
+    cdef uint64_t message_id = 0
+    if (names is NULL and (count == 2 or count == 3) and hr_usual_bytes(args[0], &key)
+            and hr_usual_bytes(args[1], &value)
+            and (count == 2 or hr_usual_id(args[2], &message_id))):
+        return hr_new_request(header, &(<CacheEncoder>self).plain, row.request, message_id, key,
+                              &value)
+    return LONG_WAY[method](self, args, count, names)
+
+
+cdef object short_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names):
+    return short_key(self, args, count, names, GET, S_GET)
+
+
+cdef object short_get_with_metadata(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                                    PyObject *names):
+    return short_key(self, args, count, names, GET_WITH_METADATA, S_GET_WITH_METADATA)
+
+
+cdef object short_get_with_version(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                                   PyObject *names):
+    return short_key(self, args, count, names, GET_WITH_VERSION, S_GET_WITH_VERSION)
+
+
+cdef object short_contains_key(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                               PyObject *names):
+    return short_key(self, args, count, names, CONTAINS_KEY, S_CONTAINS_KEY)
+
+
+cdef object short_remove(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                         PyObject *names):
+    return short_key(self, args, count, names, REMOVE, S_REMOVE)
+
+
+cdef object short_put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names):
+    return short_pair(self, args, count, names, PUT, S_PUT)
+
+
+cdef object short_put_if_absent(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                                PyObject *names):
+    return short_pair(self, args, count, names, PUT_IF_ABSENT, S_PUT_IF_ABSENT)
+
+
+cdef object short_replace(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                          PyObject *names):
+    return short_pair(self, args, count, names, REPLACE, S_REPLACE)
+
+
+hr_shorten(CacheEncoder, "get", short_get, &LONG_WAY[S_GET])
+hr_shorten(CacheEncoder, "get_with_metadata", short_get_with_metadata,
+           &LONG_WAY[S_GET_WITH_METADATA])
+hr_shorten(CacheEncoder, "get_with_version", short_get_with_version, &LONG_WAY[S_GET_WITH_VERSION])
+hr_shorten(CacheEncoder, "contains_key", short_contains_key, &LONG_WAY[S_CONTAINS_KEY])
+hr_shorten(CacheEncoder, "remove", short_remove, &LONG_WAY[S_REMOVE])
+hr_shorten(CacheEncoder, "put", short_put, &LONG_WAY[S_PUT])
+hr_shorten(CacheEncoder, "put_if_absent", short_put_if_absent, &LONG_WAY[S_PUT_IF_ABSENT])
+hr_shorten(CacheEncoder, "replace", short_replace, &LONG_WAY[S_REPLACE])
