@@ -437,3 +437,279 @@ const uint8_t *hr_get_item(const hr_cursor *c, const uint8_t *p, const uint8_t *
     p = hr_next_slice(p, &item->key);
     return parts == 2 ? hr_next_slice(p, &item->value) : p;
 }
+
+/* ---- columns ------------------------------------------------------------------------------- */
+
+/* A vInt in its shortest form. */
+static const uint8_t *skim_vint(const uint8_t *p, const uint8_t *end, uint32_t *value)
+{
+    uint64_t found = 0;
+    for (unsigned shift = 0; shift < 35 && p != end; shift += 7) {
+        uint8_t byte = *p++;
+        found |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            *value = (uint32_t)found;
+            return (byte == 0 && shift > 0) || found > UINT32_MAX ? NULL : p;
+        }
+    }
+    return NULL;
+}
+
+static int64_t get_i64(const uint8_t *p)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < 8; i++)
+        value = value << 8 | p[i];
+    return (int64_t)value;
+}
+
+/* A time of 8 bytes and a duration. */
+static const uint8_t *skim_time(const uint8_t *p, const uint8_t *end, int64_t *time,
+                                uint32_t *seconds)
+{
+    if (end - p < 8)
+        return NULL;
+    *time = get_i64(p);
+    return skim_vint(p + 8, end, seconds);
+}
+
+static const uint8_t *skim_meta(const uint8_t *p, const uint8_t *end, hr_meta *m)
+{
+    if (p == end)
+        return NULL;
+    *m = (hr_meta){.flags = *p++};
+    if (m->flags > (HR_NO_LIFESPAN | HR_NO_MAX_IDLE))
+        return NULL;
+    if (!(m->flags & HR_NO_LIFESPAN))
+        p = skim_time(p, end, &m->created, &m->lifespan);
+    if (p && !(m->flags & HR_NO_MAX_IDLE))
+        p = skim_time(p, end, &m->last_used, &m->max_idle);
+    if (!p || end - p < 8)
+        return NULL;
+    m->version = get_i64(p);
+    return p + 8;
+}
+
+const uint8_t *hr_skim_iterated(const hr_cursor *c, const uint8_t *p, const uint8_t *end,
+                                uint64_t most, hr_iterated *e)
+{
+    e->has_metadata = false;
+    if (c->version >= ITERATED_METADATA_SINCE) {
+        if (p == end || *p > 1)
+            return NULL;
+        e->has_metadata = *p++;
+        if (e->has_metadata) {
+            p = skim_meta(p, end, &e->metadata);
+            if (!p)
+                return NULL;
+        }
+    }
+    p = hr_skim_slice(p, end, most, &e->key);
+    hr_slice value;
+    for (uint32_t i = 0; p && i < c->projections; i++)
+        p = hr_skim_slice(p, end, most, &value);
+    if (p) {
+        const uint8_t *start = e->key.data + e->key.len;
+        e->encoded = (hr_slice){start, (size_t)(p - start)};
+    }
+    return p;
+}
+
+size_t hr_row_width(const hr_cursor *c, size_t *parts)
+{
+    *parts = 0;
+    if (c->kind == HR_ITERATED)
+        *parts = 1 + (size_t)c->projections;
+    else if (shapes[c->kind].content == BYTES || shapes[c->kind].content == BYTES_BYTES)
+        *parts = parts_of(shapes[c->kind]);
+    return *parts == 0 ? 0 : 2 * *parts + (c->kind == HR_ITERATED);
+}
+
+/* Where rows go: the next one, and the offset of `in`. */
+typedef struct table {
+    int64_t *next;
+    const uint8_t *in;
+    int64_t base;
+} table;
+
+static inline int64_t offset_of(const table *t, const uint8_t *p)
+{
+    return t->base + (p - t->in);
+}
+
+static inline void put_part(table *t, hr_slice part)
+{
+    t->next[0] = offset_of(t, part.data);
+    t->next[1] = (int64_t)part.len;
+    t->next += 2;
+}
+
+/* The row of an entry that begins at `start`. */
+static void put_iterated_row(table *t, const uint8_t *start, const hr_iterated *e,
+                             uint32_t projections)
+{
+    const uint8_t *p = e->encoded.data;
+    hr_slice value;
+    put_part(t, e->key);
+    for (uint32_t i = 0; i < projections; i++) {
+        p = hr_next_slice(p, &value);
+        put_part(t, value);
+    }
+    *t->next++ = e->has_metadata ? offset_of(t, start + 1) : -1;
+}
+
+/* Items of one or two parts. Returns the place behind them. */
+static inline const uint8_t *skim_rows(table *t, const uint8_t *p, const uint8_t *end,
+                                       uint64_t longest, size_t most, bool marked, unsigned parts,
+                                       size_t *count)
+{
+    size_t n = 0;
+    for (; n < most; n++) {
+        const uint8_t *q = p;
+        hr_slice key, value = {NULL, 0};
+        if (marked && (q == end || *q++ != 1))
+            break;
+        q = hr_skim_slice(q, end, longest, &key);
+        if (q && parts == 2)
+            q = hr_skim_slice(q, end, longest, &value);
+        if (!q)
+            break;
+        put_part(t, key);
+        if (parts == 2)
+            put_part(t, value);
+        p = q;
+    }
+    *count = n;
+    return p;
+}
+
+static const uint8_t *skim_iterated_rows(table *t, const hr_cursor *c, const uint8_t *p,
+                                         const uint8_t *end, uint64_t longest, size_t most,
+                                         size_t *count)
+{
+    hr_iterated entry;
+    size_t n = 0;
+    for (; n < most; n++) {
+        const uint8_t *q = hr_skim_iterated(c, p, end, longest, &entry);
+        if (!q)
+            break;
+        put_iterated_row(t, p, &entry, c->projections);
+        p = q;
+    }
+    *count = n;
+    return p;
+}
+
+/* As many items of the usual form as there are. */
+static const uint8_t *skim_items(table *t, hr_cursor *c, const uint8_t *p, const uint8_t *end,
+                                 uint64_t longest, size_t most)
+{
+    bool marked = shapes[c->kind].ending == MARKED;
+    uint64_t left = marked ? c->limit - c->count : c->left;
+    size_t count = 0;
+    if (most > left)
+        most = (size_t)left;
+    if (c->kind == HR_ITERATED)
+        p = skim_iterated_rows(t, c, p, end, longest, most, &count);
+    else if (shapes[c->kind].content != BYTES_BYTES)
+        p = skim_rows(t, p, end, longest, most, marked, 1, &count);
+    else if (marked)
+        p = skim_rows(t, p, end, longest, most, true, 2, &count);
+    else
+        p = skim_rows(t, p, end, longest, most, false, 2, &count);
+    c->count += count;
+    if (!marked) {
+        c->left -= count;
+        c->ended = c->left == 0;
+    }
+    return p;
+}
+
+static void put_item_row(table *t, const hr_cursor *c, const uint8_t *p, const uint8_t *end)
+{
+    hr_item item;
+    hr_get_item(c, p, end, &item);
+    if (c->kind == HR_ITERATED) {
+        put_iterated_row(t, p, &item.iterated, c->projections);
+        return;
+    }
+    put_part(t, item.key);
+    if (shapes[c->kind].content == BYTES_BYTES)
+        put_part(t, item.value);
+}
+
+hr_result hr_walk_rows(hr_cursor *c, const uint8_t *in, size_t len, size_t most,
+                       const hr_limits *limits, int64_t base, int64_t *rows, size_t *used,
+                       hr_stop *stop)
+{
+    const uint8_t *p = in, *end = in + len;
+    size_t last = most < SIZE_MAX - c->count ? c->count + most : SIZE_MAX;
+    table t = {rows, in, base};
+    *stop = (hr_stop){.item = -1};
+    while (!c->ended && c->count < last && stop->result == HR_OK) {
+        p = skim_items(&t, c, p, end, limits->bytes, last - c->count);
+        if (c->ended || c->count == last)
+            break;
+        /* An item of another form, the end of the list or the input, or something wrong. */
+        size_t count = c->count, step = 0;
+        hr_walk_list(c, p, (size_t)(end - p), 1, limits, &step, stop);
+        stop->at += (size_t)(p - in);
+        if (c->count > count)
+            put_item_row(&t, c, p, p + step);
+        p += step;
+    }
+    *used = (size_t)(p - in);
+    return stop->result;
+}
+
+void hr_get_metadata(const uint8_t *p, const uint8_t *end, hr_meta *metadata)
+{
+    const hr_limits none = {0}; /* there are no lengths and counts in it */
+    hr_reader r = hr_reader_of(p, (size_t)(end - p), &none);
+    hr_get_meta(&r, metadata);
+}
+
+/* What stands before the key of an iterated entry. */
+static hr_iterated head_of_row(const uint8_t *data, const int64_t *row, size_t parts)
+{
+    hr_iterated e = {.has_metadata = row[2 * parts] >= 0};
+    if (e.has_metadata)
+        hr_get_metadata(data + row[2 * parts], data + row[0], &e.metadata);
+    return e;
+}
+
+size_t hr_rows_size(const hr_cursor *c, const uint8_t *data, const int64_t *row, ptrdiff_t stride,
+                    size_t count)
+{
+    size_t parts, size = shapes[c->kind].ending == MARKED ? count : 0;
+    hr_row_width(c, &parts);
+    for (size_t i = 0; i < count; i++, row += stride) {
+        if (c->kind == HR_ITERATED && c->version >= ITERATED_METADATA_SINCE) {
+            hr_iterated head = head_of_row(data, row, parts);
+            size += 1 + (head.has_metadata ? hr_meta_size(&head.metadata) : 0);
+        }
+        for (size_t j = 0; j < parts; j++)
+            size += hr_slice_size((hr_slice){data + row[2 * j], (size_t)row[2 * j + 1]});
+    }
+    return size;
+}
+
+uint8_t *hr_put_rows(uint8_t *p, const hr_cursor *c, const uint8_t *data, const int64_t *row,
+                     ptrdiff_t stride, size_t count)
+{
+    size_t parts;
+    hr_row_width(c, &parts);
+    for (size_t i = 0; i < count; i++, row += stride) {
+        if (shapes[c->kind].ending == MARKED)
+            *p++ = 1;
+        if (c->kind == HR_ITERATED && c->version >= ITERATED_METADATA_SINCE) {
+            hr_iterated head = head_of_row(data, row, parts);
+            *p++ = head.has_metadata;
+            if (head.has_metadata)
+                p = hr_put_meta(p, &head.metadata);
+        }
+        for (size_t j = 0; j < parts; j++)
+            p = hr_put_slice(p, (hr_slice){data + row[2 * j], (size_t)row[2 * j + 1]});
+    }
+    return p;
+}

@@ -491,6 +491,33 @@ static inline const uint8_t *hr_skim_slice(const uint8_t *p, const uint8_t *end,
     return p + len;
 }
 
+/* The same for an entry of an iteration. */
+const uint8_t *hr_skim_iterated(const hr_cursor *c, const uint8_t *p, const uint8_t *end,
+                                uint64_t most, hr_iterated *entry);
+
+/* Lists as columns: a row of numbers for each item, offset and length of each part. The parts are
+ * key, value; key; or key and values of an iterated entry, whose rows end with the offset of its
+ * metadata, -1 without. */
+
+/* Numbers in a row; 0: lists of this kind have no columns. `*parts`: slices of an item. */
+size_t hr_row_width(const hr_cursor *c, size_t *parts);
+
+/* As hr_walk_list for a kind that has columns, filling a row of `rows` for each item. The offset of
+ * `in` itself is `base`. */
+hr_result hr_walk_rows(hr_cursor *c, const uint8_t *in, size_t len, size_t most,
+                       const hr_limits *limits, int64_t base, int64_t *rows, size_t *used,
+                       hr_stop *stop);
+
+/* Read metadata at `p`, which has been walked over as far as `end`. */
+void hr_get_metadata(const uint8_t *p, const uint8_t *end, hr_meta *metadata);
+
+/* Write `count` rows, each `stride` numbers behind the one before, as items of a list of the kind
+ * `c->kind` without its count: their size, then their bytes. Returns the end. */
+size_t hr_rows_size(const hr_cursor *c, const uint8_t *data, const int64_t *row, ptrdiff_t stride,
+                    size_t count);
+uint8_t *hr_put_rows(uint8_t *p, const hr_cursor *c, const uint8_t *data, const int64_t *row,
+                     ptrdiff_t stride, size_t count);
+
 /* The most items that a list of this kind can have. */
 size_t hr_most_items(hr_kind kind);
 

@@ -1,5 +1,6 @@
 # hotrod.h, as Cython sees it: what the modules use of it, name for name.
 
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
@@ -350,6 +351,17 @@ cdef extern from "hotrod.h" nogil:
     const uint8_t *hr_next_slice(const uint8_t *p, hr_slice *slice)
     const uint8_t *hr_skim_slice(const uint8_t *p, const uint8_t *end, uint64_t most,
                                  hr_slice *slice)
+    const uint8_t *hr_skim_iterated(const hr_cursor *c, const uint8_t *p, const uint8_t *end,
+                                    uint64_t most, hr_iterated *entry)
+    size_t hr_row_width(const hr_cursor *c, size_t *parts)
+    hr_result hr_walk_rows(hr_cursor *c, const uint8_t *data, size_t len, size_t most,
+                           const hr_limits *limits, int64_t base, int64_t *rows, size_t *used,
+                           hr_stop *stop)
+    void hr_get_metadata(const uint8_t *p, const uint8_t *end, hr_meta *metadata)
+    size_t hr_rows_size(const hr_cursor *c, const uint8_t *data, const int64_t *row,
+                        ptrdiff_t stride, size_t count)
+    uint8_t *hr_put_rows(uint8_t *p, const hr_cursor *c, const uint8_t *data, const int64_t *row,
+                         ptrdiff_t stride, size_t count)
     size_t hr_most_items(hr_kind kind)
     void hr_get_servers(const hr_topology *topology, hr_server *servers)
     void hr_get_owners(const hr_topology *topology, uint8_t *sizes, uint32_t *owners)
