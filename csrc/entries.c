@@ -517,11 +517,13 @@ const uint8_t *hr_skim_iterated(const hr_cursor *c, const uint8_t *p, const uint
 
 size_t hr_row_width(const hr_cursor *c, size_t *parts)
 {
+    shape s = shapes[c->kind];
+    bool counted_or_marked = s.ending == COUNTED || s.ending == MARKED;
     *parts = 0;
     if (c->kind == HR_ITERATED)
         *parts = 1 + (size_t)c->projections;
-    else if (shapes[c->kind].content == BYTES || shapes[c->kind].content == BYTES_BYTES)
-        *parts = parts_of(shapes[c->kind]);
+    else if (counted_or_marked && (s.content == BYTES || s.content == BYTES_BYTES))
+        *parts = parts_of(s);
     return *parts == 0 ? 0 : 2 * *parts + (c->kind == HR_ITERATED);
 }
 
@@ -652,8 +654,8 @@ hr_result hr_walk_rows(hr_cursor *c, const uint8_t *in, size_t len, size_t most,
             break;
         /* An item of another form, the end of the list or the input, or something wrong. */
         size_t count = c->count, step = 0;
-        hr_walk_list(c, p, (size_t)(end - p), 1, limits, &step, stop);
-        stop->at += (size_t)(p - in);
+        if (hr_walk_list(c, p, (size_t)(end - p), 1, limits, &step, stop) != HR_OK)
+            stop->at += (size_t)(p - in);
         if (c->count > count)
             put_item_row(&t, c, p, p + step);
         p += step;

@@ -12,6 +12,7 @@ fields are listed at Op.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hotrod_codec._ext.bulk import BytesColumn, EntryBatch, IteratedEntry
 from hotrod_codec._ext.codec import (
     Event,
     Message,
@@ -62,7 +63,6 @@ from hotrod_codec.values import (
     CounterConfiguration,
     Duration,
     FieldLayout,
-    IteratedEntry,
     Layout,
     Limits,
     MediaType,
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEDIA_TYPES",
     "AuthenticationError",
+    "BytesColumn",
     "CacheEncoder",
     "CommandTimeoutError",
     "ConfigurationError",
@@ -87,6 +88,7 @@ __all__ = [
     "Duration",
     "EmbeddedServer",
     "EncodeError",
+    "EntryBatch",
     "Event",
     "FieldLayout",
     "Flag",

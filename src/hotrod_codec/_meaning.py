@@ -7,7 +7,6 @@ inputs into frames is explain.py's.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -264,7 +263,7 @@ def shortened(data: bytes | bytearray) -> str:
 
 
 def _has_parts(value: Any) -> bool:
-    return dataclasses.is_dataclass(value) or hasattr(value, "_fields")
+    return hasattr(value, "__match_args__")
 
 
 @dataclass(slots=True)

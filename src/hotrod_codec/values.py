@@ -18,7 +18,6 @@ __all__ = [
     "CounterConfiguration",
     "Duration",
     "FieldLayout",
-    "IteratedEntry",
     "Layout",
     "Limits",
     "MediaType",
@@ -199,30 +198,6 @@ class Metadata:
             raise ValueError("created and lifespan go together: both or neither")
         if (self.last_used is None) != (self.max_idle is None):
             raise ValueError("last_used and max_idle go together: both or neither")
-
-
-class IteratedEntry(NamedTuple):
-    """An entry of an iteration's batch. [wire-core 9.6]
-
-    Attributes:
-        key: The key.
-        values: The value; several where a filter projects, as many for each entry of a batch.
-        metadata: From 2.5 on, if the iteration asked for it.
-    """
-
-    key: bytes
-    values: tuple[bytes, ...]
-    metadata: Metadata | None = None
-
-    @property
-    def value(self) -> bytes:
-        """The only value. Raises ValueError when there is not exactly one."""
-        (value,) = self.values
-        return value
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{len(value)} bytes" for value in self.values)
-        return f"IteratedEntry({len(self.key)} bytes, ({values}), {self.metadata!r})"
 
 
 class Xid(NamedTuple):

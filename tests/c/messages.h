@@ -1050,6 +1050,71 @@ static inline const char *compare_skim(const uint8_t *in, size_t len, const hr_l
                : "it is another slice";
 }
 
+static inline bool same_part(const uint8_t *in, const int64_t *row, int64_t base, hr_slice slice)
+{
+    return row[0] - base == slice.data - in && (size_t)row[1] == slice.len;
+}
+
+/* hr_walk_rows against the walk that went from `from` to `to`: the same end, and rows that say what
+ * the items say; written as a list of the same kind, they give the same items again. */
+static inline const char *compare_rows(hr_cursor from, const hr_cursor *to, const uint8_t *in,
+                                       size_t len, size_t most, const hr_limits *limits,
+                                       size_t used, const hr_stop *stop)
+{
+    enum { BASE = 1000 };
+    size_t parts, width = hr_row_width(&from, &parts), rows_used = SIZE_MAX;
+    if (width == 0)
+        return NULL;
+    hr_cursor c = from;
+    size_t count = to->count - from.count;
+    int64_t *rows = (int64_t *)(void *)exact_block(count * width * sizeof *rows);
+    hr_stop rows_stop;
+    const char *problem = NULL;
+    hr_walk_rows(&c, in, len, most, limits, BASE, rows, &rows_used, &rows_stop);
+    if (!same_stop(stop, &rows_stop) || rows_used != used)
+        problem = "rows end elsewhere";
+    else if (c.count != to->count || c.left != to->left || c.ended != to->ended ||
+             c.loose != to->loose)
+        problem = "rows have another cursor";
+    const uint8_t *p = in;
+    for (size_t i = 0; i < count && !problem; i++) {
+        const int64_t *row = rows + i * width;
+        const uint8_t *start = p;
+        hr_item item;
+        p = hr_get_item(&from, p, in + used, &item);
+        if (from.kind == HR_ITERATED) {
+            const uint8_t *v = item.iterated.encoded.data;
+            hr_slice value;
+            if (!same_part(in, row, BASE, item.iterated.key))
+                problem = "a row has another key";
+            for (size_t j = 1; j < parts; j++) {
+                v = hr_next_slice(v, &value);
+                if (!same_part(in, row + 2 * j, BASE, value))
+                    problem = "a row has another value";
+            }
+            if (row[width - 1] != (item.iterated.has_metadata ? start + 1 - in + BASE : -1))
+                problem = "a row has other metadata";
+        } else if (!same_part(in, row, BASE, item.key) ||
+                   (parts == 2 && !same_part(in, row + 2, BASE, item.value))) {
+            problem = "a row has other parts";
+        }
+    }
+    if (!problem && !c.loose) { /* the other way round: the items, but for an end mark */
+        for (size_t i = 0; i < count * width; i++)
+            if (rows[i] >= BASE && (i % width % 2 == 0))
+                rows[i] -= BASE;
+        size_t size = hr_rows_size(&from, in, rows, (ptrdiff_t)width, count);
+        uint8_t *out = exact_block(size);
+        if (hr_put_rows(out, &from, in, rows, (ptrdiff_t)width, count) != out + size)
+            problem = "rows are written in another size";
+        else if (size != (size_t)(p - in) || (size > 0 && memcmp(out, in, size) != 0))
+            problem = "rows are written as other items";
+        free(out);
+    }
+    free(rows);
+    return problem;
+}
+
 /* Decode as a reader does whose input comes in pieces: `cut[i]` says that a piece ends before byte
  * i. A list that ends the frame is walked `most` items at a time. The result is to be that of one
  * call of decode_message; each piece lies in a block of its own size, so slices of `m` point into
@@ -1090,8 +1155,13 @@ static inline const char *decode_in_pieces(const uint8_t *in, size_t len, const 
         uint8_t *piece = exact_copy(in + at, have - at);
         size_t used = SIZE_MAX, count = c.count;
         hr_stop stop;
+        hr_cursor before = c;
         hr_result result = hr_walk_list(&c, piece, have - at, most, d->limits, &used, &stop);
+        const char *problem =
+            compare_rows(before, &c, piece, have - at, most, d->limits, used, &stop);
         free(piece);
+        if (problem)
+            return problem;
         if (result != stop.result || used > have - at)
             return "a walk says where it cannot have stopped";
         if (c.count - count > most)

@@ -25,6 +25,7 @@ import math
 import sys
 from collections.abc import Mapping
 
+from hotrod_codec._ext.bulk import IteratedEntry
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.ops import MEDIA_TYPES as _MEDIA_TYPES
 from hotrod_codec.ops import Op, Status, TimeUnit, Version
@@ -430,6 +431,8 @@ cdef int take_batch(object projections, object entries, tuple names, uint8_t ver
     memset(out, 0, sizeof(hr_batch))
     items = []
     for i, entry in enumerate(entries):
+        if type(entry) is IteratedEntry:
+            entry = tuple(entry)
         if not isinstance(entry, tuple) or not 2 <= len(<tuple>entry) <= 3:
             raise TypeError(f"{name}[{i}]: expected IteratedEntry, got {type(entry).__name__}")
         key, parts = entry[0], entry[1]

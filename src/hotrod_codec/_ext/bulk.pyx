@@ -107,15 +107,19 @@ cdef enum:
     # whole switch interval (5 ms), so less work than that keeps it.
     RELEASE_GIL = 1 << 18
     # A batch of a stream has about so many bytes at the most.
-    BATCH_BYTES = 256 * 1024
-    BATCH_ROWS = 8192
+    BATCH_BYTES = 128 * 1024
     CHUNK = 128  # keys that are hashed at a time
 
 
-# ---- which lists ----------------------------------------------------------------------------------
+# ---- which lists ---------------------------------------------------------------------------------
 
 cdef bint is_pairs(hr_kind kind) noexcept:
     return kind == HR_PAIRS or kind == HR_PAIRS_MORE
+
+
+cdef bint has_values(hr_kind kind) noexcept:
+    """Whether items have a key and something besides."""
+    return is_pairs(kind) or kind == HR_ITERATED
 
 
 cdef bint is_marked(hr_kind kind) noexcept:
@@ -124,11 +128,10 @@ cdef bint is_marked(hr_kind kind) noexcept:
 
 cdef bint is_bulk(hr_kind kind) noexcept:
     """Whether the functions here know the kind: entries, keys or values."""
-    return (is_pairs(kind) or kind == HR_ITERATED
-            or kind == HR_BYTES_LIST or kind == HR_BYTES_MORE)
+    return has_values(kind) or kind == HR_BYTES_LIST or kind == HR_BYTES_MORE
 
 
-# ---- an entry of an iteration ---------------------------------------------------------------------
+# ---- an entry of an iteration --------------------------------------------------------------------
 
 cdef object metadata_of(const hr_meta *m):
     cdef object created = None
@@ -262,12 +265,11 @@ cdef PyObject *new_values(const hr_iterated *e, uint32_t projections) except NUL
     """The bytes of an only value, or a tuple of all."""
     cdef const uint8_t *p = e.encoded.data
     cdef hr_slice value
-    cdef uint32_t i
     if projections == 1:
         hr_next_slice(p, &value)
         return bytes_reference(<const char *>value.data, <Py_ssize_t>value.len)
     values = []
-    for i in range(projections):
+    for _ in range(projections):
         p = hr_next_slice(p, &value)
         hr_append(<PyObject *>values, hr_new_bytes(value))
     return new_reference(tuple(values))
@@ -283,7 +285,7 @@ cdef PyObject *new_entry(const hr_iterated *e, uint32_t projections) except NULL
     return new_reference(out)
 
 
-# ---- direct builders ------------------------------------------------------------------------------
+# ---- direct builders -----------------------------------------------------------------------------
 
 cdef inline int add_pair(int into, PyObject *first, PyObject *second, hr_slice key,
                          hr_slice value) except -1:
@@ -476,6 +478,9 @@ cdef object finish_items(int into, object out, const hr_cursor *c, bint *loose, 
     """
     if c.loose:
         loose[0] = True
+    if into == INTO_BATCHES:
+        lossy[0] = True
+        return c.count
     if into == INTO_BATCH:
         return batch_of(finished(<_Table>out))
     if c.kind == HR_ITERATED and into != INTO_PAIRS:
@@ -485,7 +490,7 @@ cdef object finish_items(int into, object out, const hr_cursor *c, bint *loose, 
     return out
 
 
-# ---- columns --------------------------------------------------------------------------------------
+# ---- columns -------------------------------------------------------------------------------------
 
 @cython.final
 @cython.internal
@@ -598,23 +603,21 @@ cdef _Table finished(_Table t):
     return t
 
 
-cdef object whole_batch(object data, hr_cursor *c, const uint8_t *items, size_t size,
+cdef object whole_table(object data, hr_cursor *c, const uint8_t *items, size_t size,
                         const hr_limits *limits, size_t *used, hr_stop *stop):
-    """The batch of the items in `items`, which lie within `data`. None: see `stop`."""
+    """The items in `items`, which lie within `data`; of use if `stop` says HR_OK."""
     cdef _Table t = new_table(c)
     cdef int64_t base
     cdef size_t i, j
     if type(data) is not bytes:  # it may change
         append_rows(t, c, items, size, limits, used, stop)
-        return batch_of(finished(t)) if stop.result == HR_OK else None
+        return t
     base = items - <const uint8_t *>PyBytes_AS_STRING(data)
     walk_rows(t, c, items, size, True, limits, base, used, stop)
-    if stop.result != HR_OK:
-        return None
     t.filled = <size_t>PyBytes_GET_SIZE(data)
     if used[0] >= t.filled // 2:
         t.data = new_reference(data)
-        return batch_of(finished(t))
+        return t
     # Not for this would a large piece of memory be kept.
     t.filled = used[0]
     t.data = bytes_reference(<const char *>items, <Py_ssize_t>used[0])
@@ -623,17 +626,18 @@ cdef object whole_batch(object data, hr_cursor *c, const uint8_t *items, size_t 
             t.rows[i * t.width + 2 * j] -= base
         if t.width > 2 * t.parts and t.rows[i * t.width + t.width - 1] >= 0:
             t.rows[i * t.width + t.width - 1] -= base
-    return batch_of(finished(t))
+    return t
 
 
 cdef object next_batch(hr_cursor *c, const uint8_t *data, size_t size, const hr_limits *limits,
                        size_t *used, hr_stop *stop):
     """A batch of whole items that `data` holds, some of them if they are many. None: see `stop`."""
     cdef _Table t = new_table(c)
+    cdef size_t before = c.count
     walk_rows(t, c, data, min(size, <size_t>BATCH_BYTES), False, limits, 0, used, stop)
     if t.count == 0 and stop.result == HR_NEED_MORE and size > BATCH_BYTES:
         hr_walk_rows(c, data, size, 1, limits, 0, t.rows, used, stop)  # a large one
-        t.count = c.count > 0
+        t.count = c.count - before
     if t.count == 0:
         return None
     t.data = bytes_reference(<const char *>data, <Py_ssize_t>used[0])
@@ -642,12 +646,12 @@ cdef object next_batch(hr_cursor *c, const uint8_t *data, size_t size, const hr_
 
 
 cdef object batch_of(_Table t):
-    if is_pairs(t.form.kind) or t.form.kind == HR_ITERATED:
+    if has_values(t.form.kind):
         return new_batch(t, t.rows, <Py_ssize_t>t.width, <Py_ssize_t>t.count)
     return new_column(t, t.rows, <Py_ssize_t>t.width, <Py_ssize_t>t.count)
 
 
-# ---- what the caller sees -------------------------------------------------------------------------
+# ---- what the caller sees ------------------------------------------------------------------------
 
 cdef object numpy():
     """Imported when somebody asks for an array: it costs more than all the rest of the import."""
@@ -744,11 +748,11 @@ def _unpickled(str kind, uint32_t projections, uint64_t count, bytes items):
     cdef size_t used = 0
     c.left, c.ended = count, count == 0
     stop.result = HR_OK
-    out = whole_batch(items, &c, <const uint8_t *>PyBytes_AS_STRING(items),
+    out = whole_table(items, &c, <const uint8_t *>PyBytes_AS_STRING(items),
                       <size_t>len(items), &limits, &used, &stop)
-    if out is None or used != <size_t>len(items):
+    if stop.result != HR_OK or used != <size_t>len(items):
         raise ValueError("a pickle of other items than it says")
-    return out
+    return batch_of(finished(out))
 
 
 cdef dict KINDS = {"keys": HR_BYTES_LIST, "pairs": HR_PAIRS, "iterated": HR_ITERATED}
@@ -766,8 +770,8 @@ cdef class BytesColumn:
     """Many byte strings in one piece of memory: keys or values of a long list. Immutable.
 
     A sequence: `len(column)`, `column[i]`, `column[i:j]`, iteration. Items become `bytes` when they
-    are asked for; a slice shares the memory. Comes from EntryBatch, and from decoding a list of keys
-    or values into "batch".
+    are asked for; a slice shares the memory. Comes from EntryBatch, and from decoding a list of
+    keys or values into "batch".
 
     Attributes:
         buffer: What the offsets refer to. It holds more than the items, in no order to rely on.

@@ -31,7 +31,7 @@ from hotrod_codec.errors import DecodeError, EncodeError, LimitError, server_err
 from hotrod_codec.ops import MEDIA_TYPES as _MEDIA_TYPES
 from hotrod_codec.ops import Flag, Intelligence, TimeUnit
 from hotrod_codec.values import (
-    CounterConfiguration, Duration, FieldLayout, IteratedEntry, Layout, Limits, MediaType, Metadata,
+    CounterConfiguration, Duration, FieldLayout, Layout, Limits, MediaType,
     Modification, ServerAddress, Topology, Xid,
 )
 
@@ -76,15 +76,6 @@ cdef object duration_of(uint8_t unit, uint64_t amount):
     return Duration(amount, UNITS[unit])
 
 
-cdef object metadata_of(const hr_meta *m):
-    cdef object created = None, lifespan = None, last_used = None, max_idle = None
-    if not m.flags & HR_NO_LIFESPAN:
-        created, lifespan = m.created, m.lifespan
-    if not m.flags & HR_NO_MAX_IDLE:
-        last_used, max_idle = m.last_used, m.max_idle
-    return Metadata(m.version, created, lifespan, last_used, max_idle)
-
-
 cdef object media_of(const hr_media *m):
     if m.kind == HR_MEDIA_NONE:
         return None
@@ -117,17 +108,6 @@ cdef object modification_of(const hr_modification *m):
     return Modification(bytes_of(m.key), m.control, version, value, lifespan, max_idle)
 
 
-cdef object iterated_of(const hr_iterated *e, uint32_t projections):
-    cdef const uint8_t *p = e.encoded.data
-    cdef hr_slice value
-    values = []
-    for _ in range(projections):
-        p = hr_next_slice(p, &value)
-        values.append(bytes_of(value))
-    return IteratedEntry(bytes_of(e.key), tuple(values),
-                         metadata_of(&e.metadata) if e.has_metadata else None)
-
-
 cdef object counter_of(const hr_counter *c):
     cdef bint bounded = c.flags & HR_BOUNDED
     return CounterConfiguration(
@@ -148,6 +128,10 @@ cdef object bits_of(const hr_bits *b):
     return numbers
 
 
+cdef hr_limits NO_LIMITS
+memset(&NO_LIMITS, 0xff, sizeof(hr_limits))
+
+
 cdef int extend_list(list out, const hr_cursor *c, hr_slice encoded, size_t count) except -1:
     """Append `count` items, which have been walked over, to `out`."""
     cdef hr_item item
@@ -159,18 +143,19 @@ cdef int extend_list(list out, const hr_cursor *c, hr_slice encoded, size_t coun
     return 0
 
 
-cdef list new_items(const hr_cursor *c, const uint8_t *data, size_t size, const hr_limits *limits):
-    """An empty list for the items that `data` begins with."""
-    return bulk.new_list(c, data, size, limits) if bulk.is_bulk(c.kind) else []
+cdef object new_items(int into, const hr_cursor *c, const uint8_t *data, size_t size,
+                      const hr_limits *limits):
+    """What take_items adds to, for the items that `data` begins with."""
+    return bulk.new_items(into, c, data, size, limits) if bulk.is_bulk(c.kind) else []
 
 
-cdef int take_items(list out, hr_cursor *c, const uint8_t *data, size_t size,
+cdef int take_items(int into, object out, hr_cursor *c, const uint8_t *data, size_t size,
                     const hr_limits *limits, size_t *used, hr_stop *stop) except -1:
-    """Append the whole items that `data` holds; as hr_walk_list."""
+    """Add the whole items that `data` holds to `out`; as hr_walk_list."""
     cdef size_t before = c.count
     cdef hr_slice walked
     if bulk.is_bulk(c.kind):
-        return bulk.take_items(out, c, data, size, limits, used, stop)
+        return bulk.take_items(into, out, c, data, size, limits, used, stop)
     hr_walk_list(c, data, size, <size_t>-1, limits, used, stop)
     walked.data, walked.len = data, used[0]
     return extend_list(out, c, walked, c.count - before)
@@ -179,8 +164,6 @@ cdef int take_items(list out, hr_cursor *c, const uint8_t *data, size_t size,
 cdef object item_of(const hr_cursor *c, const hr_item *item):
     if is_single(c.kind):
         return bytes_of(item.key)
-    if c.kind == HR_PAIRS or c.kind == HR_PAIRS_MORE:
-        return (bytes_of(item.key), bytes_of(item.value))
     if c.kind == HR_TEXT_LIST:
         return text_of(item.key)
     if c.kind == HR_TEXT_PAIRS:
@@ -189,8 +172,6 @@ cdef object item_of(const hr_cursor *c, const hr_item *item):
         return (text_of(item.key), bytes_of(item.value))
     if c.kind == HR_U16_LIST:
         return item.number
-    if c.kind == HR_ITERATED:
-        return iterated_of(&item.iterated, c.projections)
     if c.kind == HR_XIDS:
         return xid_of(&item.xid)
     return modification_of(&item.modification)
@@ -200,7 +181,14 @@ cdef list list_of(hr_kind kind, const hr_list *items, uint8_t version):
     cdef hr_cursor c = hr_cursor_over(
         kind, version, (<const hr_batch *>items).projections if kind == HR_ITERATED else 0)
     cdef list out = []
-    extend_list(out, &c, items.encoded, items.count)
+    cdef size_t used = 0
+    cdef hr_stop stop
+    if bulk.is_bulk(kind):
+        c.left, c.limit, c.ended = items.count, items.count, items.count == 0
+        bulk.take_items(bulk.INTO_PAIRS, out, &c, items.encoded.data, items.encoded.len,
+                        &NO_LIMITS, &used, &stop)
+    else:
+        extend_list(out, &c, items.encoded, items.count)
     return out
 
 
@@ -264,6 +252,7 @@ cdef enum:
     # Bits of `traits`.
     LOOSE = 1          # not written as encoding writes it
     IS_ERROR = 2
+    LOSSY = 4          # its list holds less than the frame did
 
 
 @cython.final
@@ -390,10 +379,14 @@ cdef class Message:
 
         Raises:
             EncodeError: It came in pieces and was not written as encoding writes it; a Reader does
-                not keep the bytes of a list that it has taken in already.
+                not keep the bytes of a list that it has taken in already. Or its list was read
+                into something that does not hold all of it; see decode_response.
         """
         if self.c_version == 0:
             raise TypeError(f"{type(self).__name__} comes from decoding")
+        if self.traits & LOSSY:
+            raise EncodeError("its list was read into a form that does not hold all of it",
+                              op=self.op.name)
         if not self.traits & LOOSE:
             return encoded_anew(self)
         if self.rest is None or self.rest.raw is None:
@@ -420,6 +413,8 @@ cdef str shown(object value):
         return f"{len(value)} bytes"
     if isinstance(value, (list, dict)):
         return f"{len(value)} items"
+    if isinstance(value, tuple) and value and all([isinstance(part, list) for part in value]):
+        return " and ".join([f"{len(part)} items" for part in value])  # into="lists"
     return repr(value)
 
 
@@ -614,13 +609,16 @@ cdef tuple header_of(Message m):
 
 cdef bytes encoded_anew(Message m):
     cdef Request q
+    cdef dict fields = m.fields
     if type(m) is not Request:
+        if type(fields.get("entries")) is tuple:  # into="lists"
+            fields["entries"] = list(zip(*fields["entries"]))
         return encode_response_fields(m.row_number - 1, m.c_version, m.c_message_id, m.c_status,
-                                      m.topology, m.fields)
+                                      m.topology, fields)
     q = <Request>m
     return encode_request_fields(
         q.row_number - 1, q.c_version, q.c_message_id, q.c_cache, q.c_flags, q.c_status,
-        q.c_topology_id, q.key_media_type, q.value_media_type, q.other_params, q.fields)
+        q.c_topology_id, q.key_media_type, q.value_media_type, q.other_params, fields)
 
 
 # From structs to messages.
@@ -660,11 +658,11 @@ cdef int put_field(Message m, int slot, hr_kind kind, void *member) except -1:
         put(m, slot, lifespan)
         put(m, slot + 1, max_idle)
     elif kind == HR_META:
-        put(m, slot, metadata_of(<hr_meta *>member))
+        put(m, slot, bulk.metadata_of(<hr_meta *>member))
     elif kind == HR_OLD_VALUE:
         put(m, slot, bytes_of((<hr_old_value *>member).value))
         if m.c_version >= HR_PREVIOUS_METADATA_SINCE:
-            put(m, slot + 1, metadata_of(&(<hr_old_value *>member).metadata))
+            put(m, slot + 1, bulk.metadata_of(&(<hr_old_value *>member).metadata))
     elif kind == HR_MEDIA:
         put(m, slot, media_of(<hr_media *>member))
     elif kind == HR_FACTORY or kind == HR_SOME_FACTORY:
@@ -714,13 +712,20 @@ cdef int put_event(Message m, int slot, hr_kind kind, const hr_event *e) except 
     return 0
 
 
-cdef int put_items(Message m, list items, const hr_cursor *c, size_t size) except -1:
+cdef int put_items(Message m, int into, object items, const hr_cursor *c, size_t size) except -1:
     """`items` is the list that ends the body; they took `size` bytes."""
     cdef bint loose = c.loose
+    cdef bint lossy = False
     # The last value, but for a response's `error`.
     cdef int slot = <int>len(names_of(m)) - (1 if type(m) is Request else 2)
-    put(m, slot, mapping_of(items, &loose) if is_mapping(c.kind) else items)
-    if loose:
+    if bulk.is_bulk(c.kind):
+        items = bulk.finish_items(into, items, c, &loose, &lossy)
+    elif is_mapping(c.kind):
+        items = mapping_of(items, &loose)
+    put(m, slot, items)
+    if lossy:
+        m.traits |= LOSSY
+    elif loose:
         m.traits |= LOOSE
     m.c_size += size
     return 0
@@ -965,21 +970,54 @@ cdef void decoding_of(hr_decoding *d, const hr_limits *limits) noexcept:
     d.limits = limits
 
 
-cdef bint add_list(Message message, hr_decoding *d, const uint8_t *frame, size_t size, str name,
-                   uint64_t base) except -1:
-    """Read the list that ends the frame, if there is one. False: it goes on behind `size`."""
-    cdef const uint8_t *data = frame + d.used
+cdef dict FORMS = {"pairs": bulk.INTO_PAIRS, "dict": bulk.INTO_DICT, "lists": bulk.INTO_LISTS,
+                   "batch": bulk.INTO_BATCH, "batches": bulk.INTO_BATCHES}
+
+
+cdef int form_of(object into, const hr_row *row, bint streamed) except -1:
+    """The argument `into` for answers to the row's operation."""
+    cdef hr_kind kind = <hr_kind>0
+    cdef int i = 0
+    form = FORMS.get(into) if isinstance(into, str) else None
+    if form is None or form == bulk.INTO_BATCHES and not streamed:
+        known = ", ".join([repr(name) for name in FORMS if streamed or name != "batches"])
+        raise ValueError(f"into: expected one of {known}, got {into!r}")
+    if form == bulk.INTO_PAIRS:
+        return form
+    while row.response_body[i] != HR_END:
+        kind = <hr_kind>hr_fields[row.response_body[i]].kind
+        i += 1
+    if not bulk.is_bulk(kind):
+        raise ValueError(f"into: {row.name.decode()} answers with no list of entries, keys or "
+                         f"values; leave {into!r} out")
+    if form <= bulk.INTO_LISTS and not bulk.has_values(kind):
+        raise ValueError(
+            f"into: {row.name.decode()} answers with one list, which {into!r} does not fit")
+    return form
+
+
+cdef bint add_list(Message message, int into, object data, hr_decoding *d, const uint8_t *frame,
+                   size_t size, str name, uint64_t base) except -1:
+    """Read the list that ends the frame, if there is one. False: it goes on behind `size`.
+
+    `data` is what `frame` lies in.
+    """
+    cdef const uint8_t *rest = frame + d.used
     cdef size_t used = 0
     cdef hr_stop stop
     if d.into is NULL:
         return True
-    items = new_items(&d.list, data, size - d.used, d.limits)
-    take_items(items, &d.list, data, size - d.used, d.limits, &used, &stop)
+    size -= d.used
+    if into == bulk.INTO_BATCH:
+        items = bulk.whole_table(data, &d.list, rest, size, d.limits, &used, &stop)
+    else:
+        items = new_items(into, &d.list, rest, size, d.limits)
+        take_items(into, items, &d.list, rest, size, d.limits, &used, &stop)
     if stop.result == HR_NEED_MORE:
         return False
     if stop.result != HR_OK:
         raise error_of(&stop, name, base + d.used)
-    put_items(message, items, &d.list, used)
+    put_items(message, into, items, &d.list, used)
     return True
 
 
@@ -1015,7 +1053,7 @@ def decode_request(data, /, Py_ssize_t offset=0, *, limits=None):
         if d.stop.result != HR_OK:
             raise error_of(&d.stop, request_name(&q), offset)
         out = request_of(&q, d.used)
-        if not add_list(out, &d, start, length, request_name(&q), offset):
+        if not add_list(out, bulk.INTO_PAIRS, data, &d, start, length, request_name(&q), offset):
             return None
         keep_raw(out, start)
         return out
@@ -1026,7 +1064,7 @@ def decode_request(data, /, Py_ssize_t offset=0, *, limits=None):
 @cython.binding(False)
 @cython.embedsignature.format("clinic")
 def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
-                    bint legacy_server=False):
+                    bint legacy_server=False, into="pairs"):
     """Decode the response (or event) that begins at `offset`. Bytes behind it are left alone.
 
     A response says little of itself: it is read in the light of its request.
@@ -1040,6 +1078,15 @@ def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
             FORCE_RETURN_VALUE: without the zero length after a PUT_IF_ABSENT that succeeded and a
             REPLACE of a missing key, and with one after any KEY_DOES_NOT_EXIST [wire-core 7.3].
             To GET_MULTIMAP_WITH_METADATA of a missing key: with an empty entry, which is dropped.
+        into: What the list of BULK_GET, GET_ALL or ITERATION_NEXT becomes, the field `entries`:
+            "pairs": a list of pairs (key, value), or of IteratedEntry for an iteration.
+            "dict": a dict of keys and values; of a key that comes twice the last value counts.
+            "lists": a tuple of two lists, the keys and the values.
+            "batch": an EntryBatch, by far the quickest and smallest. It keeps `data` in memory
+            where that is `bytes` of which the list takes half or more.
+            The lists of BULK_GET_KEYS and of a multimap's values are "pairs", a list, or "batch", a
+            BytesColumn. An iteration's values are tuples in "dict" and "lists" where a
+            filter projects not one; its metadata are left out there, so that encode() refuses.
 
     Returns:
         The Response or Event, or None: the frame goes on behind the end of `data`.
@@ -1047,6 +1094,7 @@ def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
     Raises:
         DecodeError: The bytes are no Hot Rod response, or not one to this request.
         LimitError: A length or count exceeds a limit.
+        ValueError: `into` is none of these, or the operation's answer has no such list.
     """
     cdef const hr_context *c
     cdef const uint8_t *start
@@ -1055,7 +1103,8 @@ def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
     cdef uint64_t message_id
     cdef uint8_t status
     cdef hr_slice value
-    if type(data) is bytes and type(request) is RequestContext and limits is None:
+    if (type(data) is bytes and type(request) is RequestContext and limits is None
+            and not legacy_server and into is PAIRS):
         start = <const uint8_t *>PyBytes_AS_STRING(data)
         end = start + PyBytes_GET_SIZE(data)
         if 0 <= offset <= end - start:
@@ -1067,11 +1116,15 @@ def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
                 if p is not NULL:
                     return quick_response_of(message_id, c.row, c.version, status, value,
                                              <size_t>(p - start))
-    return decode_any_response(data, request, offset, limits, legacy_server)
+    return decode_any_response(data, request, offset, limits, legacy_server, into)
+
+
+cdef str PAIRS = "pairs"  # the constant that a default is
 
 
 cdef Response decode_any_response(object data, object request, Py_ssize_t offset, object limits,
-                                  bint legacy_server):
+                                  bint legacy_server, object into):
+    cdef int form = bulk.INTO_PAIRS
     cdef Py_buffer view
     cdef const uint8_t *start = NULL
     cdef size_t length = 0
@@ -1084,6 +1137,8 @@ cdef Response decode_any_response(object data, object request, Py_ssize_t offset
     decoding_of(&d, &bounds)
     d.stop_at_list = True
     context_of(request, &c, legacy_server)
+    if into is not PAIRS:
+        form = form_of(into, c.row, False)
     window(data, &view, offset, &start, &length)
     try:
         hr_decode_response(start, length, &c, &a, &d)
@@ -1097,7 +1152,7 @@ cdef Response decode_any_response(object data, object request, Py_ssize_t offset
                     f"found {a.message_id}, the request has {request.message_id}",
                     op=response_name(&c), field="message id", offset=offset + 1)
         out = response_of(&a, d.used)
-        if not add_list(out, &d, start, length, response_name(&c), offset):
+        if not add_list(out, form, data, &d, start, length, response_name(&c), offset):
             return None
         keep_raw(out, start)
         return out
@@ -1282,10 +1337,11 @@ cdef class Reader:
     cdef bint is_server, legacy_server
     cdef hr_limits limits
     cdef hr_context latest      # events and unmatched errors are read against it
-    cdef dict pending           # message id -> Request or RequestContext
+    cdef dict pending           # message id -> Request or RequestContext, or that and a form
     cdef object failure
     cdef Message partial        # a message whose list is still arriving
-    cdef list items
+    cdef int form               # what the list becomes
+    cdef object items
     cdef size_t items_size      # bytes that its items took
     cdef hr_cursor cursor
 
@@ -1315,16 +1371,28 @@ cdef class Reader:
         """How many bytes of the stream have been taken."""
         return self.taken
 
-    def expect(self, request, /, message_id=None):
+    @property
+    def receiving(self):
+        """The message id of the answer whose list is arriving; None: of no answer."""
+        return None if self.partial is None else self.partial.c_message_id
+
+    def expect(self, request, /, message_id=None, *, into="pairs"):
         """Announce a request whose answer will come.
 
         Args:
             request: A Request, or a RequestContext together with the `message_id`.
+            into: What the answer's list becomes, as for decode_response. Besides, "batches": next()
+                gives an EntryBatch (or BytesColumn) for the items that are there, again and again,
+                and then the Response, which has their number in place of the list. That takes
+                no more memory than a batch does, however long the list is. Nothing else comes in
+                between; `receiving` is the message id.
 
         Raises:
-            ValueError: That message id waits already, or none was given.
+            ValueError: That message id waits already, or none was given; `into` is none of
+                these, or the operation's answer has no such list.
         """
         cdef hr_context context
+        cdef int form = bulk.INTO_PAIRS
         if self.is_server:
             raise ValueError("a server's Reader expects no answers")
         context_of(request, &context, self.legacy_server)
@@ -1335,7 +1403,9 @@ cdef class Reader:
         message_id = take_u64(message_id, "message_id")
         if message_id in self.pending:
             raise ValueError(f"message_id: {message_id} waits for its answer already")
-        self.pending[message_id] = request
+        if into is not PAIRS:
+            form = form_of(into, context.row, True)
+        self.pending[message_id] = (request, form) if form else request
         self.latest = context
 
     cdef int make_room(self, size_t least) except -1:
@@ -1395,7 +1465,8 @@ cdef class Reader:
 
         Returns:
             A Request in the role of a server, else a Response or Event. An error answer comes as
-            a Response, too; when it matches no request, its op is None.
+            a Response, too; when it matches no request, its op is None. Of a request that was
+            expected into "batches", an EntryBatch or BytesColumn at a time, then the Response.
 
         Raises:
             DecodeError: The stream is no Hot Rod, or answers what nobody asked. The offset counts
@@ -1443,7 +1514,7 @@ cdef class Reader:
             return self.wait(&d.stop)
         if d.stop.result != HR_OK:
             return self.fail(error_of(&d.stop, request_name(&q), self.taken))
-        return self.begin(request_of(&q, d.used), &d)
+        return self.begin(request_of(&q, d.used), &d, bulk.INTO_PAIRS)
 
     cdef object take_response(self):
         cdef hr_decoding d
@@ -1451,6 +1522,7 @@ cdef class Reader:
         cdef hr_context c
         cdef uint64_t message_id = 0
         cdef uint8_t code = 0
+        cdef int form = bulk.INTO_PAIRS
         cdef const hr_row *row
         cdef const uint8_t *frame = self.block.data + self.start
         decoding_of(&d, &self.limits)
@@ -1465,6 +1537,8 @@ cdef class Reader:
         if row is NULL or not row.is_event:
             request = self.pending.get(message_id)
         if request is not None:
+            if type(request) is tuple:
+                request, form = <tuple>request
             context_of(request, &c, self.legacy_server)
         else:
             c = self.latest
@@ -1481,9 +1555,9 @@ cdef class Reader:
             return self.fail(error_of(&d.stop, response_name(&c), self.taken))
         if request is not None:
             del self.pending[message_id]
-        return self.begin(response_of(&a, d.used), &d)
+        return self.begin(response_of(&a, d.used), &d, form)
 
-    cdef object begin(self, Message message, hr_decoding *d):
+    cdef object begin(self, Message message, hr_decoding *d, int form):
         """The frame is here up to its list, if it has one."""
         cdef const uint8_t *frame = self.block.data + self.start
         cdef object whole
@@ -1493,26 +1567,36 @@ cdef class Reader:
             return message
         self.take(d.used)
         self.partial = message
-        self.items = new_items(&d.list, frame + d.used, self.end - self.start, &self.limits)
+        self.form = form
+        self.items = None
+        if form != bulk.INTO_BATCHES:
+            self.items = new_items(form, &d.list, frame + d.used, self.end - self.start,
+                                   &self.limits)
         self.items_size = 0
         self.cursor = d.list
         whole = self.resume()
-        if whole is not None:
+        if whole is message:
             keep_raw(message, frame)
         return whole
 
     cdef object resume(self):
-        """Take in as many whole items as are there."""
+        """Take in as many whole items as are there. Returns the message when it is whole."""
         cdef size_t used = 0
         cdef hr_stop stop
+        cdef object batch = None
         cdef Message message = self.partial
         if not self.cursor.ended:
             if self.end - self.start < self.wanted:
                 return None
-            take_items(self.items, &self.cursor, self.block.data + self.start,
-                       self.end - self.start, &self.limits, &used, &stop)
+            try:
+                batch = self.take_list(&used, &stop)
+            except MemoryError as e:
+                self.failure = e  # there is no telling what of the list is lost
+                raise
             self.items_size += used
             self.take(used)
+            if batch is not None:  # what is wrong behind it will be found again
+                return batch
             if stop.result == HR_NEED_MORE:
                 # Only the item that is cut counts here; a hint for the rest is no use, as every
                 # item is read once.
@@ -1520,7 +1604,15 @@ cdef class Reader:
                 return None
             if stop.result != HR_OK:
                 return self.fail(error_of(&stop, kind_of(message), self.taken - used))
-        put_items(message, self.items, &self.cursor, self.items_size)
+        put_items(message, self.form, self.items, &self.cursor, self.items_size)
         self.partial = None
         self.items = None
         return message
+
+    cdef object take_list(self, size_t *used, hr_stop *stop):
+        cdef const uint8_t *data = self.block.data + self.start
+        cdef size_t size = self.end - self.start
+        if self.form == bulk.INTO_BATCHES:
+            return bulk.next_batch(&self.cursor, data, size, &self.limits, used, stop)
+        take_items(self.form, self.items, &self.cursor, data, size, &self.limits, used, stop)
+        return None

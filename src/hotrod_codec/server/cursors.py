@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from hotrod_codec import Request
+from hotrod_codec import IteratedEntry, Request
 from hotrod_codec.ops import Op, Status, Version
 from hotrod_codec.server import entries, listeners
 from hotrod_codec.server.media import Conversion, convert
 from hotrod_codec.server.session import RefusedError, Session
 from hotrod_codec.server.store import Cache
-from hotrod_codec.values import IteratedEntry
 
 if TYPE_CHECKING:
     from hotrod_codec.server.handler import Handler, Operation
