@@ -51,6 +51,7 @@ cdef enum:
     MAX_VALUES = 12  # attributes of a message's body at the most
 
 cdef tuple ERROR_NAMES = ("error",)
+cdef tuple FLAGS = tuple([Flag(bits) for bits in range(64)])  # all that the protocol knows
 cdef dict INTELLIGENCES = {int(i): i for i in Intelligence}
 cdef dict UNITS = {int(u): u for u in TimeUnit}
 cdef dict PLAIN_MEDIA_TYPES = {number: MediaType(name) for number, name in _MEDIA_TYPES.items()}
@@ -444,7 +445,7 @@ cdef class Request(Message):
     @property
     def flags(self):
         """Flag members, or'ed."""
-        return Flag(self.c_flags)
+        return FLAGS[self.c_flags] if self.c_flags < 64 else Flag(self.c_flags)
 
     @property
     def intelligence(self):
@@ -830,7 +831,7 @@ cdef class RequestContext:
     @property
     def flags(self):
         """The request's flags."""
-        return Flag(self.context.flags)
+        return FLAGS[self.context.flags] if self.context.flags < 64 else Flag(self.context.flags)
 
     @property
     def intelligence(self):

@@ -189,7 +189,7 @@ _PAIRS: Final[dict[tuple[str, str], tuple[Converter, Converter]]] = {
     (PROTOSTREAM, OCTETS): (_unwrap_bytes, _wrap_bytes),
     (OCTETS, TEXT): (None, None),
     (PROTOSTREAM, TEXT): (_unwrap_text, _wrap_text),
-    (JSON, TEXT): (_json, _json),
+    (JSON, TEXT): (None, None),
     (OCTETS, JSON): (None, None),
     (TEXT, JSON): (_json, None),
 }

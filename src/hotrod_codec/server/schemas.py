@@ -52,6 +52,8 @@ def problem_of(schema: str) -> str | None:
 class SchemaCache(Cache):
     """String to String, as WrappedMessages; looks at what is written."""
 
+    guarded = True
+
     def check(self, key: bytes) -> None:
         """Raises RefusedError for a key that is no schema's name."""
         name = self._text(key)
