@@ -74,12 +74,14 @@ def test_behind_an_unknown_operation_the_connection_ends(lost_peer: Peer, split:
 
 
 @pytest.mark.operation(Op.PING)
-def test_behind_a_stray_byte_the_connection_ends(lost_peer: Peer) -> None:
+def test_behind_too_many_stray_bytes_the_connection_ends(lost_peer: Peer) -> None:
     request = lost_peer.encode(Op.PING)
-    lost_peer.socket.sendall(request.encode() + b"\xa5")
-    assert lost_peer.receive(request).status == Status.SUCCESS
-    answer = lost_peer.receive(request)
-    assert (answer.message_id, answer.status) == (0, Status.INVALID_MAGIC_OR_MESSAGE_ID)
+    frame = request.encode()
+    lost_peer.socket.sendall(frame + b"\xa5" * 100 + frame + b"\xa5" * 1000)
+    answers = [lost_peer.receive(request) for _ in range(258)]
+    assert [i for i, answer in enumerate(answers) if not answer.is_error] == [0, 101]
+    errors = {(a.message_id, a.status) for a in answers if a.is_error}
+    assert errors == {(0, Status.INVALID_MAGIC_OR_MESSAGE_ID)}
     assert closed(lost_peer)
 
 

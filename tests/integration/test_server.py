@@ -159,7 +159,6 @@ def test_an_unknown_operation_is_an_error(peer: Peer) -> None:
 
 
 @pytest.mark.operation(Op.PING)
-@pytest.mark.versions(embedded=False)
 def test_a_stray_byte_is_an_error_of_no_request(peer: Peer) -> None:
     peer.call(Op.PING)  # by its first byte the full server tells Hot Rod from HTTP
     answer = exchange(peer, b"\xa5")

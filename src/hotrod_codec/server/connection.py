@@ -31,6 +31,10 @@ _MOST_AT_ONCE: Final = 2**20
 _MOST_UNREAD: Final = 2**26
 """Bytes of events that may wait for a client."""
 
+_MOST_STRAY: Final = 256
+"""Bytes that are no request's that a connection may send before it is closed. Clients that are
+wrong about the end of a request send a few: servers complain about each and go on."""
+
 _HEAD: Final = 16
 
 _LAST_WORDS: Final = 1.0
@@ -52,6 +56,7 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._closing = False
         self._deaf = False
+        self._strays = 0
         self._received = 0  # bytes of the stream
         self._last_read = 0  # how many of them came last
         self._frame = 0  # where in the stream the next request begins
@@ -113,6 +118,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def _work(self) -> None:
         """Answer all requests that are there."""
+        self._working = True
+        try:
+            while self._answer_all():
+                pass
+        finally:
+            self._working = False
+        self._flush()
+        if not self._paused:
+            self._look_ahead()
+            self._view = None
+
+    def _answer_all(self) -> bool:
+        """Answer requests until there are no more, or until something is none: whether to go on."""
         reader, handle, session, counts = (
             self._reader,
             self._handler.handle,
@@ -121,12 +139,11 @@ class Connection(asyncio.BufferedProtocol):
         )
         out = self._out
         size = 0
-        self._working = True
         try:
             while not self._paused and not self._closing:
                 q: Request | None = reader.next()
                 if q is None:
-                    break
+                    return False
                 self._frame += q.size
                 self._head = b""
                 counts[q.op] += 1
@@ -141,13 +158,8 @@ class Connection(asyncio.BufferedProtocol):
                     size = 0
         except DecodeError as error:
             self._flush()
-            self._reject(error)
-        finally:
-            self._working = False
-        self._flush()
-        if not self._paused:
-            self._look_ahead()
-            self._view = None
+            return self._reject(error)
+        return False
 
     def _look_ahead(self) -> None:
         """What has arrived of a request that goes on: keep its head, bound its length."""
@@ -168,27 +180,45 @@ class Connection(asyncio.BufferedProtocol):
             return bytes(self._view[at : min(at + _HEAD, self._last_read)])
         return self._head + bytes(self._view[: min(_HEAD - len(self._head), self._last_read)])
 
-    def _reject(self, error: DecodeError) -> None:
-        """These bytes are no request: say so and close, as no other can be found behind them."""
-        message_id = _message_id(self._first_bytes())
+    def _reject(self, error: DecodeError) -> bool:
+        """These bytes are no request: say so. Whether it makes sense to read on behind them."""
         status = Status.REQUEST_PARSING_ERROR
         if error.field == "magic":
-            status, message_id = Status.INVALID_MAGIC_OR_MESSAGE_ID, 0
+            self._strays += 1
+            if self._strays < _MOST_STRAY and self._skip_one():
+                self._complain(Status.INVALID_MAGIC_OR_MESSAGE_ID, 0, str(error))
+                return True
+            status = Status.INVALID_MAGIC_OR_MESSAGE_ID
         elif error.field == "opcode":
             status = Status.UNKNOWN_COMMAND
         elif error.field == "version":
             status = Status.UNKNOWN_VERSION
         elif error.field == "time units" and not isinstance(error, LimitError):
             status = Status.SERVER_ERROR
-        self._refuse(status, message_id, str(error))
+        self._refuse(status, _message_id(self._first_bytes()), str(error))
+        return False
 
-    def _refuse(self, status: Status, message_id: int, text: str) -> None:
+    def _skip_one(self) -> bool:
+        """Leave out the byte at which a request should begin; False: it is not at hand."""
+        at = self._frame - (self._received - self._last_read)
+        if self._view is None or at < 0:
+            return False
+        self._reader = Reader("server", limits=self._node.limits)
+        self._reader.feed(self._view[at + 1 : self._last_read])
+        self._frame += 1
+        return True
+
+    def _complain(self, status: Status, message_id: int, text: str) -> None:
         logger.info("%s: %s", self._transport.get_extra_info("peername"), text)
-        self._transport.write(
+        self._write(
             encode_response(
                 Op.PING, version="2.0", message_id=message_id, status=status, error=text
             )
         )
+
+    def _refuse(self, status: Status, message_id: int, text: str) -> None:
+        """Behind these bytes no other request can be found."""
+        self._complain(status, message_id, text)
         self._hang_up()
 
     # ---- answers
