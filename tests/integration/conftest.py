@@ -32,7 +32,7 @@ from integration.clusters import NODES, settle
 from integration.embedded import EMBEDDED, Embedded
 from integration.infinispan import HOST, LEGACY, MODERN, OLDER, Infinispan
 from integration.outcomes import Outcomes
-from integration.peers import VERSIONS, Peer, Target
+from integration.peers import Peer, Target, versions_of
 
 RUN = secrets.token_hex(3)
 # Fixtures that want a server, or several, of their own setup.
@@ -138,7 +138,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for server in servers_of(metafunc.config):
         found = [
             target
-            for version in VERSIONS[server]
+            for version in versions_of(server)
             if since <= version <= until and all(exists(op, version) for op in ops)
             if legacy in (None, (target := Target(server, version)).is_legacy)
             if embedded in (None, server == EMBEDDED)

@@ -43,6 +43,11 @@ VERSIONS: dict[str, tuple[Version, ...]] = {
 }
 
 
+def versions_of(server: str) -> tuple[Version, ...]:
+    """The versions that a server speaks; a release not known here should speak as MODERN does."""
+    return VERSIONS.get(server, VERSIONS[MODERN])
+
+
 def version_text(version: Version) -> str:
     return f"{version // 10}.{version % 10}"
 

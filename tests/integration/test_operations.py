@@ -6,7 +6,7 @@ import pytest
 
 from hotrod_codec import Op, layout
 from integration.conftest import exists, servers_of
-from integration.peers import VERSIONS, Target
+from integration.peers import VERSIONS, Target, versions_of
 
 
 def test_every_operation_is_tested_in_every_version(
@@ -15,7 +15,7 @@ def test_every_operation_is_tested_in_every_version(
     wanted = {
         (op, Target(server, version))
         for server in servers_of(pytestconfig)
-        for version in VERSIONS[server]
+        for version in versions_of(server)
         for op in Op
         if exists(op, version)
     }
