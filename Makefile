@@ -19,6 +19,7 @@ BUILD := build/editable
 C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] bench/bare/*.c)
 PY_FILES := $(foreach d,src tests tools bench examples docs,$(if $(wildcard $(d)/*.py $(d)/*/*.py),$(d)))
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
+ISSUE_FORMS := $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 EXTENSIONS := $(patsubst src/hotrod_codec/_ext/%.pyx,hotrod_codec._ext.%,$(wildcard src/hotrod_codec/_ext/*.pyx))
 
 .DEFAULT_GOAL := help
@@ -27,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .PHONY: help
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # ---- the environment ----------------------------------------------------------------------------
 # One stamp for each thing that pip does, older than all that would make it do something else.
@@ -48,6 +49,10 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
 	$(PIP) install --group lint
+	@touch $@
+
+$(VENV)/.dist: pyproject.toml $(VENV)/.made
+	$(PIP) install --group dist
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.dev
@@ -79,6 +84,13 @@ test: build ## the test suite
 integration: build ## against real servers (needs Java 17 and Maven)
 	$(BIN)/pytest tests/integration $(ARGS)
 
+SERVER_METADATA := https://repo1.maven.org/maven2/org/infinispan/infinispan-server-runtime/maven-metadata.xml
+.PHONY: integration-newest
+integration-newest: build ## against the newest server that is published
+	@newest="$$(curl -fsS $(SERVER_METADATA) | sed -n 's:.*<release>\(.*\)</release>.*:\1:p')"; \
+	echo "newest server: $$newest"; \
+	$(BIN)/pytest tests/integration --servers "$$newest" $(ARGS)
+
 # $(call c_build,build directory,compiler,further options)
 define c_build
 	@$(TOOLS) cmake -S csrc -B $(1) -G Ninja -DCMAKE_C_COMPILER="$(2)" -DHOTROD_WERROR=$(HOTROD_WERROR) $(3) > $(1).log 2>&1 \
@@ -109,6 +121,17 @@ fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutati
 fuzz-with:
 	$(call c_build,build/fuzz-$(FUZZ_CC),$(FUZZ_CC),$(SANITIZED) -DHOTROD_FUZZ_RUNS=$(FUZZ_RUNS))
 	@$(TOOLS) ctest --test-dir build/fuzz-$(FUZZ_CC) -V -R '^fuzz_' --timeout 3600
+
+# Sees what the sanitizers do not: decisions that hang on memory nobody wrote.
+VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
+.PHONY: valgrind
+valgrind: build ## the C library's tests, and the codec's in Python, under valgrind
+	@mkdir -p build
+	$(call c_build,build/valgrind,$(CC),-DCMAKE_BUILD_TYPE=RelWithDebInfo -DHOTROD_FUZZ_RUNS=20000 \
+	    -DCMAKE_TEST_LAUNCHER="$(subst $(space),;,$(VALGRIND))")
+	@$(TOOLS) ctest --test-dir build/valgrind --output-on-failure
+	PYTHONMALLOC=malloc $(VALGRIND) $(BIN)/python -m pytest -q -p no:cacheprovider $(or $(ARGS),tests/test_codec.py tests/test_reader.py)
+space := $(subst ,, )
 
 # A second environment that shares what .venv has installed, all but the package itself (a .pth file
 # adds a folder without following the .pth files in it, so our editable install is not seen).
@@ -209,6 +232,9 @@ check-types: $(VENV)/.lint build
 check-ci: $(VENV)/.lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(ISSUE_FORMS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/python tools/dist_check.py plan
 	@if command -v go > /dev/null; then \
 	    echo 'go run $(ACTIONLINT)'; $(TOOLS) go run $(ACTIONLINT) $(WORKFLOWS); \
 	else echo 'actionlint left out: it wants go'; fi
@@ -219,36 +245,60 @@ check-ci: $(VENV)/.lint
 gen: build ## write the generated files anew
 	$(BIN)/python tools/gen_ops.py
 	$(BIN)/python tools/gen_config.py
+	$(BIN)/python tools/dist_check.py list --write
 
 .PHONY: gen-check
 gen-check: build ## fail when a generated file is stale
 	$(BIN)/python tools/gen_ops.py --check
 	$(BIN)/python tools/gen_config.py --check
+	$(BIN)/python tools/dist_check.py list
 
 # ---- packages -----------------------------------------------------------------------------------
+# Wheels are built in isolation, as pip does for a user, and tried where no compiler can be found.
+
+WHEEL_PYTHON ?= $(BIN)/python
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || date +%s)
+
+# $(call wheel_from,what pip builds from,folder): to folder/dist/, repaired, checked and tried
+define wheel_from
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+	    $(BIN)/python -m pip -q --python $(WHEEL_PYTHON) wheel --no-deps -w $(2)/raw \
+	    -Cbuild-dir="$(CURDIR)/$(2)/tree" $(1)
+	if [ "$$(uname)" = Linux ]; then \
+	    SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(TOOLS) auditwheel repair -w $(2)/dist $(2)/raw/*.whl; \
+	    $(BIN)/auditwheel show $(2)/dist/*.whl; \
+	else mkdir -p $(2)/dist && cp $(2)/raw/*.whl $(2)/dist; fi
+	$(BIN)/twine check --strict $(2)/dist/*.whl
+	$(BIN)/check-wheel-contents $(2)/dist/*.whl
+	$(BIN)/python tools/dist_check.py wheel $(2)/dist/*.whl
+	$(BIN)/python tools/wheel_trial.py --python $(WHEEL_PYTHON) $(2)/dist/*.whl $(ARGS)
+	@mkdir -p dist && cp $(2)/dist/*.whl dist
+endef
 
 .PHONY: wheel
-wheel: $(VENV)/.dev ## a wheel for this Python, in dist/ (manylinux on Linux)
-	$(PIP) install --group dist
-	rm -rf build/wheel && mkdir -p build/wheel dist
-	$(TOOLS) SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2> /dev/null || date +%s)" \
-	    $(BIN)/python -m build --wheel --no-isolation -o build/wheel -Cbuild-dir=build/wheel/tree
-	if [ "$$(uname)" = Linux ]; then $(TOOLS) $(BIN)/auditwheel repair -w dist build/wheel/*.whl; \
-	else cp build/wheel/*.whl dist; fi
-	$(BIN)/check-wheel-contents dist/*.whl
+wheel: $(VENV)/.dist ## a wheel in dist/ (manylinux on Linux), checked and tried (WHEEL_PYTHON=...)
+	rm -rf build/wheel
+	$(call wheel_from,.,build/wheel)
 
 .PHONY: sdist-check
-sdist-check: $(VENV)/.dev ## source archive -> wheel -> fresh environment -> its own tests
-	$(PIP) install --group dist
-	rm -rf build/sdist && mkdir -p build/sdist
-	SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct 2> /dev/null || date +%s)" \
-	    $(BIN)/python -m build -o build/sdist/dist
-	$(BIN)/twine check --strict build/sdist/dist/*
-	tar -xzf build/sdist/dist/*.tar.gz -C build/sdist --strip-components=1
-	$(BIN)/python -m venv build/sdist/venv
-	build/sdist/venv/bin/python -m pip -q install --upgrade 'pip>=25.1'
-	cd build/sdist && venv/bin/python -m pip -q install --group test dist/*.whl
-	cd build/sdist && rm -rf src && venv/bin/python -m pytest -q $(ARGS)
+sdist-check: $(VENV)/.dist ## source archive in dist/ -> wheel, checked and tried in the same way
+	rm -rf build/sdist
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(BIN)/python -m build --sdist -o build/sdist
+	$(BIN)/twine check --strict build/sdist/*.tar.gz
+	$(BIN)/python tools/dist_check.py sdist build/sdist/*.tar.gz
+	@mkdir -p dist && cp build/sdist/*.tar.gz dist
+	$(call wheel_from,build/sdist/*.tar.gz,build/sdist)
+
+.PHONY: dist-check
+dist-check: $(VENV)/.dist ## what lies in dist/ against docs/wheels.md: a whole release
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python tools/dist_check.py wheel dist/*.whl
+	$(BIN)/python tools/dist_check.py release dist
+
+.PHONY: wheel-list
+wheel-list: $(VENV)/.made ## write the list of files in a wheel anew
+	$(BIN)/python tools/dist_check.py list --write
 
 .PHONY: clean
 clean: ## remove .venv and all that was built

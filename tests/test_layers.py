@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.source
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src/hotrod_codec"
 CSRC = ROOT / "csrc"
