@@ -440,19 +440,6 @@ hr_result hr_decode_response(const uint8_t *in, size_t len, const hr_context *co
 hr_result hr_peek_response(const uint8_t *in, size_t len, uint64_t *message_id, uint8_t *code,
                            hr_stop *stop);
 
-/* ---- the quick path: whole frames of the most frequent forms, and no others ----------------- */
-
-/* The message id of the response at `in`. Returns the place of the code, which is next, or NULL:
- * ask hr_peek_response. */
-const uint8_t *hr_quick_id(const uint8_t *in, const uint8_t *end, uint64_t *message_id);
-
-/* The rest of the response whose code is at `in`: status and value, whose data is NULL when the
- * frame has none. `most` is the limit for the value. Returns the frame's end, or NULL: this says
- * nothing of the frame, ask hr_decode_response. That would give the same: a canonical frame with no
- * topology, no error, and no field but `value`, the first one of the row. */
-const uint8_t *hr_quick_answer(const uint8_t *in, const uint8_t *end, const hr_row *row,
-                               uint8_t version, uint64_t most, uint8_t *status, hr_slice *value);
-
 /* Walk over as many whole items as `in` holds, at most `most`. HR_OK: `most` items were read, or
  * the list has ended (`c->ended`). `*used` is the length of what was walked over, without an end
  * mark cut in half; on HR_NEED_MORE it may be resumed there. */

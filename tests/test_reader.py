@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import random
+import sys
 import tracemalloc
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import vector_data
 from hotrod_codec import (
     DecodeError,
+    EncodeError,
     Event,
     LimitError,
     Limits,
@@ -18,8 +21,11 @@ from hotrod_codec import (
     Reader,
     Request,
     RequestContext,
+    ServerAddress,
     Status,
+    Topology,
     decode_request,
+    decode_response,
     encode_request,
     encode_response,
 )
@@ -95,6 +101,11 @@ class TestMatching:
         with pytest.raises(ValueError, match="message_id: a RequestContext has none"):
             Reader().expect(GET)
 
+    def test_a_context_has_to_be_made(self) -> None:
+        for kind in (Request, RequestContext):
+            with pytest.raises(TypeError, match=f"request: {kind.__name__} that was never filled"):
+                Reader().expect(kind.__new__(kind), 1)  # type: ignore[arg-type]
+
     def test_roles(self) -> None:
         with pytest.raises(ValueError, match="role: expected 'client' or 'server', got 'x'"):
             Reader("x")  # type: ignore[arg-type]
@@ -103,6 +114,141 @@ class TestMatching:
         reader = Reader("server")
         reader.feed(encode_request("ping") + encode_request("get", key=b"k"))
         assert [type(m) for m in reader] == [Request, Request]
+
+
+PUT = RequestContext("put", "3.1")
+OUTER_IDS = [0, 1, 7, 8, 63, 64, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
+
+
+class TestIds:
+    """Which ids wait is kept in two ways: a run of neighbours, and a table for all others."""
+
+    def test_the_ends_of_64_bits(self) -> None:
+        for ids in (OUTER_IDS, OUTER_IDS[::-1]):
+            reader = expecting(*ids)
+            for i in ids:
+                with pytest.raises(ValueError, match=f"message_id: {i} waits"):
+                    reader.expect(GET, i)
+            with pytest.raises(EncodeError, match="message_id: -1 is not within"):
+                reader.expect(GET, -1)
+            with pytest.raises(EncodeError, match=f"message_id: {2**64} is not within"):
+                reader.expect(GET, 2**64)
+            reader.feed(b"".join(answer(i, b"%d" % i) for i in sorted(ids)))
+            assert [int(m.value) for m in reader] == sorted(ids)
+            assert reader.pending_requests == 0
+
+    @pytest.mark.parametrize("step", [1, 2, 8, 4096, 2**40, 2**44 + 1, -1, -8])
+    def test_many_in_any_order(self, step: int) -> None:
+        ids = [i * step % 2**64 for i in range(5000)]
+        order = ids[:]
+        random.Random(step).shuffle(order)
+        reader = expecting(*ids)
+        assert reader.pending_requests == len(ids)
+        for i in order:
+            reader.feed(answer(i))
+            assert next(reader).message_id == i
+            reader.feed(b"")
+        assert reader.pending_requests == 0
+        for i in order:  # each may wait again
+            reader.expect(PUT, i)
+        assert reader.pending_requests == len(ids)
+
+    def test_each_is_read_against_its_own_request(self) -> None:
+        """Neighbours of several operations, versions and flags, answered out of turn."""
+        contexts = [
+            RequestContext("get", "3.1"),
+            RequestContext("put", "1.3", 1),
+            RequestContext("put", "1.3"),
+            RequestContext("get_with_version", "2.0"),
+            RequestContext("ping", "2.9"),
+            RequestContext("get", "4.0", intelligence=3),
+        ]
+        topology = Topology(3, (), hash_version=0, segment_owners=(), num_segments=1)
+        fields: list[dict[str, Any]] = [
+            {"value": b"v"},
+            {"previous": b"p"},
+            {},
+            {"entry_version": 7, "value": b"v"},
+            {},
+            {"value": b"v", "topology": topology},
+        ]
+        draw = random.Random(5)
+        which = [draw.randrange(len(contexts)) for _ in range(600)]
+        reader = Reader()
+        frames = []
+        for i, n in enumerate(which):
+            reader.expect(contexts[n], i)
+            frames.append(
+                encode_response(
+                    contexts[n].op, version=contexts[n].version, message_id=i, **fields[n]
+                )
+            )
+        order = list(range(600))
+        draw.shuffle(order)
+        reader.feed(b"".join(frames[i] for i in order))
+        messages = list(reader)
+        assert [m.message_id for m in messages] == order
+        for i, message in zip(order, messages, strict=True):
+            assert message == decode_response(frames[i], contexts[which[i]])
+
+    def test_one_late_answer_does_not_hold_the_others(self) -> None:
+        reader = Reader()
+        reader.expect(GET, 0)
+        for i in range(1, 20_000):
+            reader.expect(GET, i)
+            reader.feed(answer(i))
+            assert next(reader).message_id == i
+        assert reader.pending_requests == 1
+        reader.feed(answer(0))
+        assert next(reader).message_id == 0
+
+    def test_ids_that_a_peer_makes_up(self) -> None:
+        for made_up in (0, 5, 99, 201, 2**32 + 100, 2**64 - 1):
+            reader = expecting(*range(100, 201))
+            reader.feed(answer(made_up))
+            with pytest.raises(DecodeError, match=f"to message {made_up}, which waits for no"):
+                reader.next()
+
+    def test_many_at_once(self) -> None:
+        reader = Reader()
+        reader.expect_many(GET, 10, 1000)
+        reader.expect_many(GET, 1010, 5)
+        reader.expect_many(PUT, 0, 10)
+        reader.expect_many(GET, 2**64 - 3, 3)
+        reader.expect_many(GET, 7, 0)
+        assert reader.pending_requests == 1018
+        for first, count in ((9, 1), (10, 1), (1014, 1), (0, 2**31 - 1), (1015, 2**31 - 1)):
+            if first == 1015:
+                reader.expect_many(PUT, first, 1)
+            with pytest.raises(ValueError, match=f"first_id: of {count} ids from {first} on"):
+                reader.expect_many(PUT, first, count)
+        assert reader.pending_requests == 1019
+        ids = [*range(1014, 9, -1), *range(2**64 - 3, 2**64)]
+        reader.feed(b"".join(map(answer, ids)))
+        reader.feed(encode_response("put", version="3.1", message_id=4))
+        assert [m.message_id for m in reader] == [*ids, 4]
+        assert reader.pending_requests == 10
+
+    def test_many_at_once_are_checked(self) -> None:
+        reader = Reader()
+        with pytest.raises(ValueError, match=r"count: 2 ids from \d+ on go beyond 2\*\*64 - 1"):
+            reader.expect_many(GET, 2**64 - 1, 2)
+        with pytest.raises(EncodeError, match="count: -1 is not within"):
+            reader.expect_many(GET, 1, -1)
+        with pytest.raises(ValueError, match="expects no answers"):
+            Reader("server").expect_many(GET, 1, 1)
+        assert reader.pending_requests == 0
+
+    def test_a_request_need_not_be_kept(self) -> None:
+        reader = Reader()
+        for i in range(50):
+            request = decode_request(encode_request("get", version="3.1", message_id=i, key=b"k"))
+            assert request is not None
+            reader.expect(request)
+            del request
+        gc.collect()
+        reader.feed(b"".join(answer(i) for i in range(50)))
+        assert len(list(reader)) == 50
 
 
 class TestFailure:
@@ -187,6 +333,82 @@ class TestBuffer:
         assert next(reader).value == bytes(200_000)
         assert bytes(views[0][:5]) == frame[:5]
 
+    def test_large_chunks_are_read_where_they_are(self) -> None:
+        """Frames that lie across several chunks, with calls of everything in between."""
+        values = [bytes([i % 256]) * (i * 37 % 3000) for i in range(1, 301)]
+        stream = b"".join(answer(i, value) for i, value in enumerate(values, start=1))
+        for size in (8192, 10_000, 65_536, len(stream)):
+            draw = random.Random(size)
+            reader = expecting(*range(1, 301))
+            found: list[bytes] = []
+            for at in range(0, len(stream), size):
+                chunk = stream[at : at + size]
+                if draw.random() < 0.3:
+                    room = reader.buffer(len(chunk))
+                    room[: len(chunk)] = chunk
+                    reader.commit(len(chunk))
+                else:
+                    reader.feed(chunk)
+                # Sometimes nothing is taken before the next chunk, sometimes not all.
+                take = draw.choice([0, 1, 1000, 1000])
+                while take and (message := reader.next()) is not None:
+                    found.append(message.value)
+                    take -= 1
+                assert reader.buffered + reader.offset == min(at + size, len(stream))
+            found += [message.value for message in reader]
+            assert found == values
+
+    def test_a_list_that_begins_in_one_chunk_and_ends_in_another(self) -> None:
+        entries = [(b"%d" % i, bytes(i % 700)) for i in range(500)]
+        frame = encode_response("bulk_get", version="2.0", message_id=1, entries=entries)
+        for at in (1, 3, 5, 6, 7, 8, 9000, 20_000):
+            reader = Reader()
+            reader.expect(RequestContext("bulk_get", "2.0"), 1)
+            reader.expect(GET, 2)
+            reader.feed(frame[:at])
+            assert reader.next() is None
+            reader.feed(frame[at:] + answer(2))
+            first, second = list(reader)
+            assert first.entries == entries
+            assert first.encode() == frame
+            assert second.value == b"v"
+
+    def test_a_chunk_is_let_go_when_all_of_it_is_taken(self) -> None:
+        chunk = answer(1, bytes(20_000))
+        before = sys.getrefcount(chunk)
+        reader = expecting(1)
+        reader.feed(chunk)
+        assert len(list(reader)) == 1
+        assert sys.getrefcount(chunk) == before
+
+    def test_memory_that_changes_is_not_held(self) -> None:
+        chunk = bytearray(answer(1, bytes(20_000)))
+        reader = expecting(1)
+        reader.feed(chunk)
+        chunk[:] = b"\xff" * len(chunk)
+        assert next(reader).value == bytes(20_000)
+
+    def test_its_own_buffer_may_be_fed(self) -> None:
+        reader = expecting(1)
+        frame = answer(1)
+        room = reader.buffer()
+        room[: len(frame)] = frame
+        reader.feed(room[: len(frame)])
+        assert next(reader).value == b"v"
+
+    def test_commit_needs_a_buffer(self) -> None:
+        reader = expecting(1)
+        reader.buffer()
+        reader.feed(b"")
+        for _ in range(2):
+            with pytest.raises(ValueError, match="count: 1 is not within 0 and 0"):
+                reader.commit(1)
+        size = len(reader.buffer(10))
+        reader.commit(0)
+        reader.commit(size)
+        with pytest.raises(ValueError, match="count: 1 is not within 0 and 0"):
+            reader.commit(1)
+
     def test_commit_is_checked(self) -> None:
         reader = Reader()
         room = len(reader.buffer())
@@ -236,3 +458,72 @@ def test_the_work_is_linear_in_any_chunks() -> None:
         assert reader.next() is None
     reader.feed(received[-1:])
     assert len(next(reader).entries) == 10_000
+
+
+def some_frame(draw: random.Random, message_id: int) -> tuple[RequestContext | None, bytes]:
+    """A frame and what it answers; an event answers nothing."""
+    size = draw.choice([0, 1, 100, 127, 128, 3000, 20_000, 70_000])
+    value = draw.randbytes(size)
+    head: dict[str, Any] = {"version": "2.9", "message_id": message_id}
+    kind = draw.randrange(7)
+    if kind <= 1:
+        return RequestContext("get", "2.9"), encode_response("get", value=value, **head)
+    if kind == 2:
+        return RequestContext("put", "2.9"), encode_response("put", status=1, **head)
+    if kind == 3:
+        entries = [(draw.randbytes(9), draw.randbytes(size // 100)) for _ in range(size % 130)]
+        context = RequestContext("get_all", "2.9")
+        return context, encode_response("get_all", entries=entries, **head)
+    if kind == 4:
+        context = RequestContext("get", "2.9", intelligence=3)
+        segments = tuple((i % 2,) for i in range(size % 300))
+        topology = Topology(
+            5, (ServerAddress("h", 1),) * 2, hash_version=3, segment_owners=segments
+        )
+        return context, encode_response("get", topology=topology, value=value, **head)
+    if kind == 5:
+        context = RequestContext("get_with_version", "2.9")
+        frame = encode_response("get_with_version", entry_version=size, value=value, **head)
+        return context, frame
+    event = encode_response("cache_entry_removed", listener_id=b"l", key=value, **head)
+    return None, event
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_all_kinds_of_frames_in_all_kinds_of_pieces(seed: int) -> None:
+    """However the bytes come and whenever messages are taken: the same messages."""
+    draw = random.Random(seed)
+    reader = Reader()
+    reader.expect(RequestContext("get", "2.9"), 60)  # an event before any answer has its version
+    frames, expected = [], []
+    for i in range(60):
+        context, frame = some_frame(draw, i)
+        if context is not None:
+            reader.expect(context, i)
+        frames.append(frame)
+        expected.append(decode_response(bytearray(frame), context or RequestContext("get", "2.9")))
+    stream = b"".join(frames)
+    found = []
+    at = 0
+    largest = draw.choice([300, 10_000, 40_000, 200_000])
+    while at < len(stream):
+        chunk = stream[at : at + draw.randint(1, largest)]
+        at += len(chunk)
+        match draw.randrange(4):
+            case 0:
+                room = reader.buffer(len(chunk))
+                room[: len(chunk)] = chunk
+                reader.commit(len(chunk))
+            case 1:
+                reader.feed(memoryview(chunk))
+            case _:
+                reader.feed(chunk)
+        if draw.random() < 0.8:
+            found += list(reader)
+        elif (message := reader.next()) is not None:
+            found.append(message)
+        assert reader.buffered <= at - reader.offset
+    found += list(reader)
+    assert found == expected
+    assert [m.encode() for m in found] == frames
+    assert (reader.buffered, reader.offset, reader.pending_requests) == (0, len(stream), 1)

@@ -8,6 +8,7 @@
 
 #include "harness.h"
 #include "hotrod.h"
+#include "quick.h"
 
 /* ---- blocks that live until the pool is emptied
  * -------------------------------------------------- */
@@ -994,7 +995,7 @@ static inline const char *quick_problem(const uint8_t *in, size_t len, const mes
     const uint8_t *end = hr_quick_id(in, in + len, &id);
     if (end)
         end = hr_quick_answer(end, in + len, plain->context.row, plain->context.version,
-                              d->limits->bytes, &status, &value);
+                              plain->context.legacy_server, d->limits->bytes, &status, &value);
     if (!end)
         return NULL;
     *taken = true;

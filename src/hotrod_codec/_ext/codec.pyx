@@ -10,14 +10,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.buffer cimport (
     PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
 )
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport (
-    UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t,
+    INT32_MAX, UINT32_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t,
 )
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memmove, memset
 cimport cython
 
 from hotrod_codec._ext.arguments cimport *
@@ -246,6 +246,34 @@ cdef object topology_of(const hr_topology *t):
 
 
 # ---- messages -----------------------------------------------------------------------------------
+
+cdef extern from *:
+    """
+    #if CYTHON_COMPILING_IN_CPYTHON
+    /* What PyType_GenericAlloc does, less what messages never need: items, a head for the garbage
+     * collector, a reference to a type on the heap. Subclasses get the general one from Python. */
+    static PyObject *hr_allocate(PyTypeObject *type, Py_ssize_t items)
+    {
+        size_t size = (size_t)type->tp_basicsize;
+        PyObject *o = (PyObject *)PyObject_Malloc(size);
+        (void)items;
+        if (!o)
+            return PyErr_NoMemory();
+        if (size == 64) /* most of them: no call */
+            memset(o, 0, 64);
+        else
+            memset(o, 0, size);
+        return PyObject_Init(o, type);
+    }
+    static void hr_allocate_quickly(PyObject *type)
+    {
+        ((PyTypeObject *)type)->tp_alloc = hr_allocate;
+    }
+    #else
+    static void hr_allocate_quickly(PyObject *type) { (void)type; }
+    #endif
+    """
+    void hr_allocate_quickly(object type)
 
 cdef enum:
     INLINE_VALUES = 2  # values of a body that stand in the message itself: most have no more
@@ -518,6 +546,10 @@ cdef class Response(Message):
 cdef class Event(Response):
     """A decoded event: something that a server sends unasked."""
 
+
+hr_allocate_quickly(Request)
+hr_allocate_quickly(Response)
+hr_allocate_quickly(Event)
 
 # What a message's attributes come from.
 
@@ -1105,7 +1137,7 @@ def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
     cdef uint8_t status
     cdef hr_slice value
     if (type(data) is bytes and type(request) is RequestContext and limits is None
-            and not legacy_server and into is PAIRS):
+            and into is PAIRS):
         start = <const uint8_t *>PyBytes_AS_STRING(data)
         end = start + PyBytes_GET_SIZE(data)
         if 0 <= offset <= end - start:
@@ -1113,7 +1145,8 @@ def decode_response(data, /, request, Py_ssize_t offset=0, *, limits=None,
             c = &(<RequestContext>request).context
             p = hr_quick_id(start, end, &message_id)
             if p is not NULL:
-                p = hr_quick_answer(p, end, c.row, c.version, DEFAULT_LIMITS.bytes, &status, &value)
+                p = hr_quick_answer(p, end, c.row, c.version, legacy_server, DEFAULT_LIMITS.bytes,
+                                    &status, &value)
                 if p is not NULL:
                     return quick_response_of(message_id, c.row, c.version, status, value,
                                              <size_t>(p - start))
@@ -1307,6 +1340,26 @@ cdef class _Block:
 cdef enum:
     BLOCK = 65536       # what a Reader holds at rest, and reads at a time
     KEEP = 1048576      # a larger block is given back when it is empty
+    STRAIGHT = 8192     # fed bytes from which on it pays to read them where they are
+    STEP = 512          # bytes of them that are copied at a time for a message that began before
+
+
+cdef inline hr_waiting waiting_of(const hr_context *c, uint64_t message_id) noexcept:
+    cdef hr_waiting w
+    w.id = message_id
+    w.flags = c.flags
+    w.version = c.version
+    w.intelligence = c.intelligence
+    w.row = <uint8_t>index_of(c.row)
+    w.form = bulk.INTO_PAIRS
+    return w
+
+
+cdef void context_of_waiting(const hr_waiting *w, hr_context *c) noexcept:
+    c.row = &hr_rows[w.row]
+    c.version = w.version
+    c.flags = w.flags
+    c.intelligence = w.intelligence
 
 
 @cython.final
@@ -1331,41 +1384,57 @@ cdef class Reader:
     Not to be used from two threads at once.
     """
 
-    cdef _Block block
-    cdef size_t start, end      # what has been received and not been taken yet
+    cdef const uint8_t *at      # what has been received and can be read in one piece: [at, stop)
+    cdef const uint8_t *stop
     cdef size_t wanted          # nothing can be taken before so many bytes are there
-    cdef uint64_t taken         # bytes of the stream before `start`
-    cdef bint is_server, legacy_server
+    cdef uint64_t taken         # bytes of the stream before `at`
+    cdef hr_ids ids             # the requests that wait for their answers
     cdef hr_limits limits
-    cdef hr_context latest      # events and unmatched errors are read against it
-    cdef dict pending           # message id -> Request or RequestContext, or that and a form
+    cdef bint is_server, legacy_server
     cdef object failure
     cdef Message partial        # a message whose list is still arriving
+    cdef bint is_busy           # what comes next is no whole answer: a server's, failed, partial
     cdef int form               # what the list becomes
     cdef object items
     cdef size_t items_size      # bytes that its items took
     cdef hr_cursor cursor
+    cdef hr_context latest      # events and unmatched errors are read against it
+    # Memory. Bytes that were fed are read where they are; the rest of them that makes no whole
+    # message goes to the block, and what it lacks follows it there out of the next ones.
+    cdef _Block block
+    cdef size_t room            # bytes of the block that buffer() has handed out
+    cdef bytes chunk            # what was fed last; None when all of it is in the block
+    cdef bint straight          # [at, stop) lies in the chunk and reaches its end
+    cdef const uint8_t *ahead   # else: the bytes of the chunk that follow `stop`
+    cdef const uint8_t *chunk_end
+
+    def __cinit__(self, *args, **keywords):
+        self.block = _Block(BLOCK)
+        self.at = self.block.data
+        self.stop = self.at
+
+    def __dealloc__(self):
+        PyMem_Free(self.ids.slots)
 
     def __init__(self, role="client", *, limits=None, legacy_server=False):
         if role not in ("client", "server"):
             raise ValueError(f"role: expected 'client' or 'server', got {role!r}")
         self.is_server = role == "server"
+        self.is_busy = self.is_server
         self.legacy_server = legacy_server
         limits_of(limits, &self.limits)
-        self.block = _Block(BLOCK)
-        self.pending = {}
         self.latest.version = 41
         self.latest.intelligence = 1
 
     @property
     def pending_requests(self):
         """How many requests wait for their answers."""
-        return len(self.pending)
+        return hr_ids_count(&self.ids)
 
     @property
     def buffered(self):
         """How many bytes have been received and belong to no message yet."""
-        return self.end - self.start
+        return self.unread()
 
     @property
     def offset(self):
@@ -1393,73 +1462,225 @@ cdef class Reader:
                 these, or the operation's answer has no such list.
         """
         cdef hr_context context
-        cdef int form = bulk.INTO_PAIRS
-        if self.is_server:
-            raise ValueError("a server's Reader expects no answers")
-        context_of(request, &context, self.legacy_server)
-        if message_id is None:
-            if type(request) is not Request:
-                raise ValueError("message_id: a RequestContext has none of its own")
-            message_id = (<Request>request).c_message_id
-        message_id = take_u64(message_id, "message_id")
-        if message_id in self.pending:
-            raise ValueError(f"message_id: {message_id} waits for its answer already")
+        cdef hr_waiting waiting
+        cdef uint64_t number
+        self.context_of_next(request, &context)
+        if message_id is not None:
+            number = take_u64(message_id, "message_id")
+        elif type(request) is Request:
+            number = (<Request>request).c_message_id
+        else:
+            raise ValueError("message_id: a RequestContext has none of its own")
+        if hr_ids_find(&self.ids, number) is not NULL:
+            raise ValueError(f"message_id: {number} waits for its answer already")
+        waiting = waiting_of(&context, number)
         if into is not PAIRS:
-            form = form_of(into, context.row, True)
-        self.pending[message_id] = (request, form) if form else request
+            waiting.form = <uint8_t>form_of(into, context.row, True)
+        if not hr_ids_extend(&self.ids, waiting, 1):
+            self.make_room_for_ids(1)
+            hr_ids_put(&self.ids, waiting)
         self.latest = context
 
-    cdef int make_room(self, size_t least) except -1:
-        """See that `least` bytes of the block are free. Never moves what has been handed out."""
-        cdef size_t unread = self.end - self.start
-        cdef size_t capacity = self.block.capacity
-        cdef _Block fresh
-        if unread == 0:
-            self.start = self.end = 0
-            if capacity > KEEP and least <= BLOCK:
-                self.block = _Block(BLOCK)
-                return 0
-        if capacity - self.end >= least:
-            return 0
-        if capacity - unread >= least and unread <= capacity // 2 and self.block.views == 0:
-            memmove(self.block.data, self.block.data + self.start, unread)
-        else:
-            # Twice what is there, not what a length claims.
-            capacity = max(unread + least, 2 * unread)
-            fresh = _Block(capacity)
-            memcpy(fresh.data, self.block.data + self.start, unread)
-            self.block = fresh
-        self.start, self.end = 0, unread
+    def expect_many(self, request, /, first_id, count, *, into="pairs"):
+        """Announce `count` requests that differ in their keys and values alone.
+
+        Args:
+            request: A RequestContext, or a Request for what it has in common with the others.
+            first_id: The message id of the first; those of the others follow it one by one.
+            into: As for expect.
+
+        Raises:
+            ValueError: One of the ids waits already, or is beyond 2**64 - 1; `into` as for expect.
+                None is announced.
+        """
+        cdef hr_context context
+        cdef hr_waiting waiting
+        cdef uint64_t first
+        cdef size_t number
+        self.context_of_next(request, &context)
+        first = take_u64(first_id, "first_id")
+        number = <size_t>take_int(count, "count", 0, INT32_MAX)
+        if number == 0:
+            return
+        if first > UINT64_MAX - (number - 1):
+            raise ValueError(f"count: {number} ids from {first} on go beyond 2**64 - 1")
+        if hr_ids_any(&self.ids, first, number):
+            raise ValueError(
+                f"first_id: of {number} ids from {first} on one waits for its answer already")
+        waiting = waiting_of(&context, first)
+        if into is not PAIRS:
+            waiting.form = <uint8_t>form_of(into, context.row, True)
+        if not hr_ids_extend(&self.ids, waiting, number):
+            self.make_room_for_ids(number)
+            for _ in range(number):
+                hr_ids_put(&self.ids, waiting)
+                waiting.id += 1
+        self.latest = context
+
+    cdef int context_of_next(self, object request, hr_context *context) except -1:
+        if self.is_server:
+            raise ValueError("a server's Reader expects no answers")
+        context_of(request, context, self.legacy_server)
+        if context.row is NULL:
+            raise TypeError(f"request: {type(request).__name__} that was never filled")
         return 0
+
+    cdef int make_room_for_ids(self, size_t more) except -1:
+        cdef unsigned bits
+        cdef hr_waiting *slots
+        cdef hr_waiting *old = self.ids.slots
+        if hr_ids_has_room(&self.ids, more):
+            return 0
+        bits = hr_ids_bits(self.ids.used + more)
+        slots = <hr_waiting *>PyMem_Calloc(<size_t>1 << bits, sizeof(hr_waiting))
+        if slots is NULL:
+            raise MemoryError
+        hr_ids_move(&self.ids, slots, bits)
+        PyMem_Free(old)
+        return 0
+
+    cdef inline int forget(self, hr_waiting *waiting, uint64_t message_id) except -1:
+        """`message_id` has its answer; its request was found at `waiting`."""
+        cdef uint64_t before = hr_ids_before(&self.ids, waiting, message_id)
+        if before:
+            self.spill(<size_t>before)
+        hr_ids_remove(&self.ids, waiting)
+        return 0
+
+    cdef int spill(self, size_t count) except -1:
+        self.make_room_for_ids(count)
+        hr_ids_spill(&self.ids, count)
+        return 0
+
+    # ---- memory
+
+    cdef size_t unread(self) noexcept:
+        return <size_t>(self.stop - self.at) + <size_t>(self.chunk_end - self.ahead)
+
+    cdef int make_room(self, size_t least) except -1:
+        """Move [at, stop) to the block, with `least` bytes of room behind it. What has been handed
+        out is not moved."""
+        cdef size_t unread = <size_t>(self.stop - self.at)
+        cdef size_t capacity = self.block.capacity
+        cdef _Block fresh = self.block
+        if self.straight or unread == 0:
+            if capacity < unread + least or capacity > KEEP and unread + least <= BLOCK:
+                fresh = _Block(max(unread + least, <size_t>BLOCK))
+        elif <size_t>(self.block.data + capacity - self.stop) >= least:
+            return 0
+        elif capacity - unread < least or unread > capacity // 2 or self.block.views:
+            # Twice what is there, not what a length claims.
+            fresh = _Block(max(unread + least, 2 * unread))
+        memmove(fresh.data, self.at, unread)
+        self.block = fresh
+        self.at = fresh.data
+        self.stop = fresh.data + unread
+        self.straight = False
+        return 0
+
+    cdef int append(self, const uint8_t *data, size_t size) except -1:
+        self.make_room(size)
+        memmove(<uint8_t *>self.stop, data, size)  # somebody may feed our own buffer
+        self.stop += size
+        return 0
+
+    cdef int settle(self) except -1:
+        """Let all that has been received lie in the block."""
+        if self.chunk is not None:
+            self.append(self.ahead, <size_t>(self.chunk_end - self.ahead))
+            self.drop_chunk()
+        return 0
+
+    cdef void drop_chunk(self) noexcept:
+        self.chunk = None
+        self.ahead = NULL
+        self.chunk_end = NULL
+
+    cdef void read_straight(self, const uint8_t *start) noexcept:
+        """Read the chunk where it is, from `start` on."""
+        self.at = start
+        self.ahead = self.chunk_end
+        self.stop = self.chunk_end
+        self.straight = True
+
+    cdef bint pull(self) except -1:
+        """Let more of the chunk follow what can be read. False: there is no more of it."""
+        cdef size_t have = <size_t>(self.stop - self.at)
+        cdef size_t count
+        if self.chunk is None:
+            return False
+        if self.straight:
+            if have == 0:
+                self.make_room(0)
+                self.drop_chunk()
+            return False
+        if self.partial is not None and self.form == bulk.INTO_BATCHES:
+            self.settle()  # one batch, not one of the item that is cut and another of the rest
+            return True
+        if have <= <size_t>(self.ahead - <const uint8_t *>PyBytes_AS_STRING(self.chunk)):
+            # All that the block holds is in the chunk, too.
+            self.read_straight(self.ahead - have)
+            return True
+        # At least as much as there is, so that a message is not tried too often.
+        count = max(have, <size_t>STEP)
+        if self.wanted > have:
+            count = max(count, self.wanted - have)
+        count = min(count, <size_t>(self.chunk_end - self.ahead))
+        self.append(self.ahead, count)
+        self.ahead += count
+        if self.ahead == self.chunk_end:
+            self.drop_chunk()
+        return True
 
     def buffer(self, size_hint=BLOCK, /):
         """Memory to receive into: a writable memoryview of at least one byte, about `size_hint`
         bytes. Valid until the next call of buffer() or feed(); tell with commit() how much came.
         """
         cdef Py_ssize_t hint = size_hint
-        if hint < 1:
-            hint = BLOCK
-        self.make_room(<size_t>hint)
-        return memoryview(self.block)[self.end:]
+        cdef size_t used
+        self.settle()
+        self.make_room(<size_t>hint if hint >= 1 else <size_t>BLOCK)
+        used = <size_t>(self.stop - self.block.data)
+        self.room = self.block.capacity - used
+        return memoryview(self.block)[used:]
 
     def commit(self, count, /):
         """`count` bytes have been received into the last buffer()."""
         cdef Py_ssize_t n = count
-        if not 0 <= n <= <Py_ssize_t>(self.block.capacity - self.end):
-            raise ValueError(f"count: {n} is not within 0 and {self.block.capacity - self.end}")
-        self.end += <size_t>n
+        if not 0 <= n <= <Py_ssize_t>self.room:
+            raise ValueError(f"count: {n} is not within 0 and {self.room}")
+        self.stop += <size_t>n
+        self.room -= <size_t>n
 
     def feed(self, data, /):
-        """Take in bytes that are there already, any bytes-like object; they are copied."""
+        """Take in bytes that are there already, any bytes-like object.
+
+        They are copied, but for `bytes`: those are read where they are, and held until all their
+        messages are taken and the rest is copied.
+        """
         cdef Py_buffer view
+        self.room = 0
+        if type(data) is bytes and PyBytes_GET_SIZE(data) >= STRAIGHT:
+            # Behind messages that are not taken yet, one copy more does no harm.
+            if self.unread() == 0 or self.wanted:
+                return self.hold(<bytes>data)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            if view.len:
-                self.make_room(<size_t>view.len)
-                memcpy(self.block.data + self.end, view.buf, <size_t>view.len)
-                self.end += <size_t>view.len
+            self.settle()
+            self.append(<const uint8_t *>view.buf, <size_t>view.len)
         finally:
             PyBuffer_Release(&view)
+
+    cdef object hold(self, bytes data):
+        cdef bint empty = self.unread() == 0
+        self.settle()
+        self.chunk = data
+        self.ahead = <const uint8_t *>PyBytes_AS_STRING(data)
+        self.chunk_end = self.ahead + PyBytes_GET_SIZE(data)
+        if empty:
+            self.read_straight(self.ahead)
+
+    # ---- messages
 
     def next(self):
         """The next whole message, or None: more bytes are needed.
@@ -1474,48 +1695,88 @@ cdef class Reader:
                 from the start of the stream. Every later call raises it again.
             LimitError: A length or count exceeds a limit.
         """
-        if self.failure is not None:
-            raise self.failure
-        if self.partial is not None:
-            return self.resume()
-        if self.end == self.start or self.end - self.start < self.wanted:
-            return None
-        return self.take_request() if self.is_server else self.take_response()
+        cdef object message = self.take_quick()
+        return self.next_message() if message is None else message
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        message = self.next()
+        cdef object message = self.take_quick()
         if message is None:
-            raise StopIteration
+            message = self.next_message()
+            if message is None:
+                raise StopIteration
         return message
+
+    cdef object next_message(self):
+        cdef object message
+        if self.failure is not None:
+            raise self.failure
+        while True:
+            message = None
+            if self.partial is not None:
+                message = self.resume()
+            elif self.stop != self.at and <size_t>(self.stop - self.at) >= self.wanted:
+                message = self.take_request() if self.is_server else self.take_response()
+            if message is not None or not self.pull():
+                return message
 
     cdef object fail(self, object error):
         self.failure = error
+        self.is_busy = True
         raise error
 
     cdef object wait(self, const hr_stop *stop):
-        self.wanted = self.end - self.start + stop.need
+        self.wanted = <size_t>(self.stop - self.at) + stop.need
         return None
 
     cdef void take(self, size_t count) noexcept:
-        self.start += count
+        self.at += count
         self.taken += count
         self.wanted = 0
 
     cdef object take_request(self):
         cdef hr_decoding d
         cdef hr_request q
-        cdef const uint8_t *frame = self.block.data + self.start
         decoding_of(&d, &self.limits)
         d.stop_at_list = True
-        hr_decode_request(frame, self.end - self.start, &q, &d)
+        hr_decode_request(self.at, <size_t>(self.stop - self.at), &q, &d)
         if d.stop.result == HR_NEED_MORE:
             return self.wait(&d.stop)
         if d.stop.result != HR_OK:
             return self.fail(error_of(&d.stop, request_name(&q), self.taken))
         return self.begin(request_of(&q, d.used), &d, bulk.INTO_PAIRS)
+
+    cdef Response take_quick(self):
+        """The next message if it is a whole answer in the most frequent form; else None, which
+        says nothing."""
+        cdef uint64_t message_id = 0
+        cdef uint8_t status = 0
+        cdef hr_slice value
+        cdef hr_waiting *waiting
+        cdef const hr_row *row
+        cdef const uint8_t *start = self.at
+        cdef const uint8_t *end
+        cdef Response message
+        if self.is_busy:
+            return None
+        end = hr_quick_id(start, self.stop, &message_id)
+        if end is NULL:
+            return None
+        waiting = hr_ids_find(&self.ids, message_id)
+        if waiting is NULL:
+            return None
+        row = &hr_rows[waiting.row]
+        end = hr_quick_answer(end, self.stop, row, waiting.version, self.legacy_server,
+                              self.limits.bytes, &status, &value)
+        if end is NULL:
+            return None
+        message = quick_response_of(message_id, row, waiting.version, status, value,
+                                    <size_t>(end - start))
+        self.forget(waiting, message_id)
+        self.take(<size_t>(end - start))
+        return message
 
     cdef object take_response(self):
         cdef hr_decoding d
@@ -1525,53 +1786,55 @@ cdef class Reader:
         cdef uint8_t code = 0
         cdef int form = bulk.INTO_PAIRS
         cdef const hr_row *row
-        cdef const uint8_t *frame = self.block.data + self.start
+        cdef hr_waiting *waiting = NULL
+        cdef size_t size = <size_t>(self.stop - self.at)
         decoding_of(&d, &self.limits)
-        hr_peek_response(frame, self.end - self.start, &message_id, &code, &d.stop)
+        hr_peek_response(self.at, size, &message_id, &code, &d.stop)
         if d.stop.result == HR_NEED_MORE:
             return self.wait(&d.stop)
         if d.stop.result != HR_OK:
             return self.fail(error_of(&d.stop, "response", self.taken))
         # An event may carry the id of a request that waits: the code comes first.
         row = hr_row_of_response(code)
-        request = None
         if row is NULL or not row.is_event:
-            request = self.pending.get(message_id)
-        if request is not None:
-            if type(request) is tuple:
-                request, form = <tuple>request
-            context_of(request, &c, self.legacy_server)
-        else:
-            c = self.latest
-            c.row = NULL
-            if code != HR_ERROR_CODE and (row is NULL or not row.is_event):
-                return self.fail(DecodeError(
-                    f"{code_name(code)} to message {message_id}, which waits for no answer",
-                    op="response", field="message id", offset=self.taken + 1))
+            waiting = hr_ids_find(&self.ids, message_id)
+        c = self.latest
+        c.row = NULL
+        if waiting is not NULL:
+            context_of_waiting(waiting, &c)
+            form = waiting.form
+        elif code != HR_ERROR_CODE and (row is NULL or not row.is_event):
+            return self.fail(DecodeError(
+                f"{code_name(code)} to message {message_id}, which waits for no answer",
+                op="response", field="message id", offset=self.taken + 1))
         d.stop_at_list = True
-        hr_decode_response(frame, self.end - self.start, &c, &a, &d)
+        hr_decode_response(self.at, size, &c, &a, &d)
         if d.stop.result == HR_NEED_MORE:
             return self.wait(&d.stop)
         if d.stop.result != HR_OK:
             return self.fail(error_of(&d.stop, response_name(&c), self.taken))
-        if request is not None:
-            del self.pending[message_id]
+        if waiting is not NULL:
+            self.forget(waiting, message_id)
         return self.begin(response_of(&a, d.used), &d, form)
 
     cdef object begin(self, Message message, hr_decoding *d, int form):
         """The frame is here up to its list, if it has one."""
-        cdef const uint8_t *frame = self.block.data + self.start
+        cdef const uint8_t *frame
         cdef object whole
         if d.into is NULL:
+            keep_raw(message, self.at)
             self.take(d.used)
-            keep_raw(message, frame)
             return message
+        if not self.straight:
+            self.settle()  # so that a frame that is all here is whole
+        frame = self.at
         self.take(d.used)
         self.partial = message
+        self.is_busy = True
         self.form = form
         self.items = None
         if form != bulk.INTO_BATCHES:
-            self.items = new_items(form, &d.list, frame + d.used, self.end - self.start,
+            self.items = new_items(form, &d.list, self.at, <size_t>(self.stop - self.at),
                                    &self.limits)
         self.items_size = 0
         self.cursor = d.list
@@ -1587,7 +1850,7 @@ cdef class Reader:
         cdef object batch = None
         cdef Message message = self.partial
         if not self.cursor.ended:
-            if self.end - self.start < self.wanted:
+            if <size_t>(self.stop - self.at) < self.wanted:
                 return None
             try:
                 batch = self.take_list(&used, &stop)
@@ -1601,18 +1864,19 @@ cdef class Reader:
             if stop.result == HR_NEED_MORE:
                 # Only the item that is cut counts here; a hint for the rest is no use, as every
                 # item is read once.
-                self.wanted = self.end - self.start + 1
+                self.wanted = <size_t>(self.stop - self.at) + 1
                 return None
             if stop.result != HR_OK:
                 return self.fail(error_of(&stop, kind_of(message), self.taken - used))
         put_items(message, self.form, self.items, &self.cursor, self.items_size)
         self.partial = None
+        self.is_busy = self.is_server
         self.items = None
         return message
 
     cdef object take_list(self, size_t *used, hr_stop *stop):
-        cdef const uint8_t *data = self.block.data + self.start
-        cdef size_t size = self.end - self.start
+        cdef const uint8_t *data = self.at
+        cdef size_t size = <size_t>(self.stop - self.at)
         if self.form == bulk.INTO_BATCHES:
             return bulk.next_batch(&self.cursor, data, size, &self.limits, used, stop)
         take_items(self.form, self.items, &self.cursor, data, size, &self.limits, used, stop)

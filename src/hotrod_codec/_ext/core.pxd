@@ -339,10 +339,6 @@ cdef extern from "hotrod.h" nogil:
                                  hr_response *response, hr_decoding *d)
     hr_result hr_peek_response(const uint8_t *data, size_t len, uint64_t *message_id,
                                uint8_t *code, hr_stop *stop)
-    const uint8_t *hr_quick_id(const uint8_t *data, const uint8_t *end, uint64_t *message_id)
-    const uint8_t *hr_quick_answer(const uint8_t *data, const uint8_t *end, const hr_row *row,
-                                   uint8_t version, uint64_t most, uint8_t *status,
-                                   hr_slice *value)
     hr_result hr_walk_list(hr_cursor *c, const uint8_t *data, size_t len, size_t most,
                            const hr_limits *limits, size_t *used, hr_stop *stop)
     hr_cursor hr_cursor_over(hr_kind kind, uint8_t version, uint32_t projections)
@@ -365,3 +361,36 @@ cdef extern from "hotrod.h" nogil:
     size_t hr_most_items(hr_kind kind)
     void hr_get_servers(const hr_topology *topology, hr_server *servers)
     void hr_get_owners(const hr_topology *topology, uint8_t *sizes, uint32_t *owners)
+
+
+cdef extern from "ids.h" nogil:
+    ctypedef struct hr_waiting:
+        uint64_t id
+        uint32_t flags
+        uint8_t version
+        uint8_t intelligence
+        uint8_t row
+        uint8_t form
+
+    ctypedef struct hr_ids:
+        hr_waiting *slots
+        size_t used
+
+    hr_waiting *hr_ids_find(hr_ids *t, uint64_t id)
+    uint64_t hr_ids_count(const hr_ids *t)
+    bint hr_ids_any(hr_ids *t, uint64_t first, uint64_t count)
+    bint hr_ids_extend(hr_ids *t, hr_waiting first, uint64_t count)
+    bint hr_ids_has_room(const hr_ids *t, size_t more)
+    unsigned hr_ids_bits(size_t count)
+    void hr_ids_put(hr_ids *t, hr_waiting waiting)
+    uint64_t hr_ids_before(const hr_ids *t, const hr_waiting *w, uint64_t id)
+    void hr_ids_spill(hr_ids *t, uint64_t count)
+    void hr_ids_remove(hr_ids *t, hr_waiting *w)
+    void hr_ids_move(hr_ids *t, hr_waiting *slots, unsigned bits)
+
+
+cdef extern from "quick.h" nogil:
+    const uint8_t *hr_quick_id(const uint8_t *data, const uint8_t *end, uint64_t *message_id)
+    const uint8_t *hr_quick_answer(const uint8_t *data, const uint8_t *end, const hr_row *row,
+                                   uint8_t version, bint legacy_server, uint64_t most,
+                                   uint8_t *status, hr_slice *value)
