@@ -88,6 +88,14 @@ def test_put_all_overwrites(peer: Peer, key: bytes) -> None:
     assert peer.call(Op.GET, key=key).value == b"two"
 
 
+@pytest.mark.operation(Op.PUT_ALL)
+def test_put_all_gives_all_of_them_one_version(peer: Peer, key: bytes) -> None:
+    keys = [key + bytes([i]) for i in range(3)]
+    peer.call(Op.PUT_ALL, entries=[(k, b"one") for k in keys])
+    versions = {peer.call(Op.GET_WITH_VERSION, key=k).entry_version for k in keys}
+    assert len(versions) == 1
+
+
 @pytest.mark.operation(Op.GET_ALL)
 def test_get_all_leaves_missing_keys_out(peer: Peer, key: bytes) -> None:
     peer.call(Op.PUT, key=key, value=b"one")

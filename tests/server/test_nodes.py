@@ -198,6 +198,13 @@ def test_a_server_alone_becomes_a_cluster() -> None:
         assert b"k" in server.keys_of(1)
 
 
+def test_clients_may_be_told_other_addresses() -> None:
+    server = EmbeddedServer(nodes=2, advertise=lambda address: ("elsewhere", address.port + 1))
+    with server, Peer(server.address) as peer:
+        told = peer.told(Op.PING).servers
+        assert list(told) == [("elsewhere", address.port + 1) for address in server.addresses]
+
+
 def test_events_reach_listeners_of_all_nodes(server: EmbeddedServer) -> None:
     with Peer(server.addresses[0]) as listener, Peer(server.addresses[2]) as writer:
         listener.call(Op.ADD_CLIENT_LISTENER, listener_id=b"l")

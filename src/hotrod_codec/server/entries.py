@@ -156,8 +156,9 @@ def _put_all(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> byt
     told = not int(q.flags) & _SKIP_LISTENERS
     durations = h.durations(q, c)
     entries = [(convert(v.key_in, key), convert(v.value_in, value)) for key, value in q.entries]
+    version = c.new_version()  # servers give all of them the same
     for key, value in entries:
-        c.put(key, value, *durations, c.find(key), told=told)
+        c.put(key, value, *durations, c.find(key), told=told, version=version)
     c.statistics[s.node].stores += len(entries)
     return h.reply(q, c)
 

@@ -330,21 +330,30 @@ class Cache:
         old: Entry | None,
         *,
         told: bool = True,
+        version: int | None = None,
     ) -> None:
-        """Store a value; `old` is what `find` gave."""
+        """Store a value; `old` is what `find` gave. Without a `version` it gets a new one."""
         if self.guarded:
             self.check(key)
-        entry = self.keep(key, value, lifespan, max_idle)
+        entry = self.keep(key, value, lifespan, max_idle, version)
         if told and self.watchers:
             self._tell(Change.CREATED if old is None else Change.MODIFIED, key, entry, old)
         if self.guarded:
             self.settle()
 
-    def keep(self, key: bytes, value: Any, lifespan: int, max_idle: int) -> Entry:
+    def new_version(self) -> int:
+        """A version that no entry ever had."""
+        return next(self._versions)
+
+    def keep(
+        self, key: bytes, value: Any, lifespan: int, max_idle: int, version: int | None = None
+    ) -> Entry:
         """Store a value without telling anybody."""
         if lifespan != NEVER and max_idle >= lifespan:
             max_idle = NEVER  # as servers do: it would never be the first to end
-        entry = Entry(value, next(self._versions), self._now(), lifespan, max_idle)
+        if version is None:
+            version = next(self._versions)
+        entry = Entry(value, version, self._now(), lifespan, max_idle)
         if entry.mortal:
             self.has_mortal = True
         if self._only is not None:

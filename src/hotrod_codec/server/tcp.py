@@ -121,6 +121,8 @@ class EmbeddedServer:
         host: Where to listen. The loopback unless said otherwise: other machines reach the server
             at any other address, and without `users` everybody may do everything.
         port: Port of the first node, the next ones follow; 0: free ones.
+        advertise: What clients are told as a node's address, where that is another one than the
+            node's own: as behind address translation.
         max_entries: The most that a cache keeps on a node; the least recently used go first.
         num_segments, num_owners: Of caches that say nothing else.
         max_request: The longest request in bytes, and the longest streamed value.
@@ -147,6 +149,7 @@ class EmbeddedServer:
         client_ca: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        advertise: Callable[[ServerAddress], tuple[str, int]] | None = None,
         max_entries: int | None = None,
         num_segments: int = 256,
         num_owners: int = 2,
@@ -167,6 +170,7 @@ class EmbeddedServer:
             raise ValueError(f"port: {port} is no port")
         self.host = host
         self.faults = Faults()
+        self._advertise = advertise
         self._context = _context_of(tls, client_ca)
         self._users = dict(users or {})
         self._ahead = 0
@@ -181,7 +185,7 @@ class EmbeddedServer:
         guarded = bool(self._users) or mechanisms is not None
         self._handler = Handler(
             self._cluster,
-            lambda number: self._nodes[number].address,
+            self._told_address,
             self.faults,
             Authenticator(self._users, mechanisms, server_name) if guarded else None,
         )
@@ -331,6 +335,10 @@ class EmbeddedServer:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    def _told_address(self, node: int) -> ServerAddress:
+        address = self._nodes[node].address
+        return address if self._advertise is None else ServerAddress(*self._advertise(address))
 
     def address_of(self, node: int) -> ServerAddress:
         """Where a node listens, or did until it was stopped."""
