@@ -77,6 +77,13 @@ cdef extern from *:
         return failed;
     }
 
+    /* An empty dict with room for `capacity` items. Cython's own code calls this function, too. */
+    #if CYTHON_COMPILING_IN_CPYTHON
+    #define hr_new_dict(capacity) _PyDict_NewPresized(capacity)
+    #else
+    #define hr_new_dict(capacity) PyDict_New()
+    #endif
+
     /* The references go to the dict. */
     static inline int hr_set_item(PyObject *dict, PyObject *key, PyObject *value)
     {
@@ -89,6 +96,7 @@ cdef extern from *:
     PyObject *hr_new_bytes(hr_slice s) noexcept
     PyObject *hr_new_pair(hr_slice key, hr_slice value) noexcept
     list hr_new_list(Py_ssize_t capacity)
+    dict hr_new_dict(Py_ssize_t capacity)
     int hr_append(PyObject *out, PyObject *item) except -1
     int hr_set_item(PyObject *out, PyObject *key, PyObject *value) except -1
 
@@ -429,12 +437,12 @@ cdef object new_items(int into, const hr_cursor *c, const uint8_t *data, size_t 
                       const hr_limits *limits):
     """What take_items adds to, for the items that `data` begins with."""
     cdef Py_ssize_t room
-    if into == INTO_DICT:
-        return {}
     if into == INTO_BATCH:
         return new_table(c)
     # Room is memory: no more of it than there are bytes.
     room = <Py_ssize_t>min(number_of_items(c, data, size, limits), size // sizeof(void *))
+    if into == INTO_DICT:
+        return hr_new_dict(min(room, <Py_ssize_t>(size // 32)))
     if into == INTO_LISTS:
         return (hr_new_list(room), hr_new_list(room))
     return hr_new_list(room)
@@ -1077,7 +1085,7 @@ cdef class EntryBatch:
         """Keys and their values as a dict; a value is a tuple where a filter projects several. Of
         a key that comes twice the last value counts.
         """
-        cdef dict out = {}
+        cdef dict out = hr_new_dict(self.count)
         cdef Py_ssize_t i
         for i in range(self.count):
             self.add(INTO_DICT, <PyObject *>out, i)
