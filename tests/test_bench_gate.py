@@ -7,7 +7,6 @@ import random
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 

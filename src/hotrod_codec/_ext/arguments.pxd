@@ -69,6 +69,8 @@ cdef int take_life(object lifespan, object max_idle, tuple names, uint8_t versio
                    hr_life *life) except -1
 cdef int take_list(hr_kind kind, object value, str name, hr_list *out, uint8_t version,
                    Borrowed *b) except -1
+cdef int take_columns(object keys, object values, str name, str name_of_values, hr_list *out,
+                      Borrowed *b) except -1
 cdef int take_topology(object t, uint8_t version, hr_topology *out, Borrowed *b) except -1
 cdef int take_body(const uint8_t *ids, dict fields, hr_body *body, uint8_t version,
                    Borrowed *b) except -1

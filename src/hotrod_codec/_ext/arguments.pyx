@@ -6,7 +6,9 @@ Borrows buffers and checks types and ranges; what is wrong it says by the argume
 no layout and no version's rule beyond what arguments there can be.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.number cimport PyNumber_Index
@@ -16,7 +18,7 @@ from libc.stdint cimport (
     INT32_MAX, INT32_MIN, INT64_MAX, UINT32_MAX, UINT64_MAX,
     int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 cimport cython
 
 from hotrod_codec._ext.core cimport *
@@ -102,6 +104,14 @@ cdef void *room(Borrowed *b, size_t count, size_t size) except NULL:
 
 cdef int take_buffer(object value, str name, hr_slice *out, Borrowed *b) except -1:
     """Any bytes-like object."""
+    take_any_bytes(value, name, out, b)
+    if out.len > <size_t>INT32_MAX:
+        raise too_long(out.len, name)
+    return 0
+
+
+cdef int take_any_bytes(object value, str name, hr_slice *out, Borrowed *b) except -1:
+    """Any bytes-like object of any length."""
     try:
         view = memoryview(value)
     except TypeError:
@@ -109,12 +119,10 @@ cdef int take_buffer(object value, str name, hr_slice *out, Borrowed *b) except 
             f"{name}: expected a bytes-like object, got {type(value).__name__}") from None
     if not view.c_contiguous:
         raise TypeError(f"{name}: expected contiguous memory")
-    holder = _Pinned(view)
+    holder = _Pinned(view, PyBUF_SIMPLE)
     keep(b, holder)
     out.data = <const uint8_t *>holder.view.buf
     out.len = <size_t>holder.view.len
-    if out.len > <size_t>INT32_MAX:
-        raise too_long(out.len, name)
     return 0
 
 
@@ -130,8 +138,8 @@ cdef class _Pinned:
     cdef Py_buffer view
     cdef bint held
 
-    def __cinit__(self, owner):
-        PyObject_GetBuffer(owner, &self.view, PyBUF_SIMPLE)
+    def __cinit__(self, owner, int flags):
+        PyObject_GetBuffer(owner, &self.view, flags)
         self.held = True
 
     def __dealloc__(self):
@@ -277,6 +285,10 @@ cdef int take_list(hr_kind kind, object value, str name, hr_list *out, uint8_t v
     memset(out, 0, sizeof(hr_list))
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         raise TypeError(f"{name}: expected a list, got {type(value).__name__}")
+    if kind == HR_BYTES_LIST and is_column(value):
+        return take_column(value, name, out, b)
+    if kind == HR_PAIRS and is_batch(value):
+        return take_columns(value.keys, value.values, name, name, out, b)
     try:
         # A copy: nothing that runs below can change what the slices point to.
         items = tuple(value.items() if isinstance(value, Mapping) else value)
@@ -321,6 +333,115 @@ cdef int take_list(hr_kind kind, object value, str name, hr_list *out, uint8_t v
             take_pair(kind, item, name, i, &(<hr_slice *>array)[2 * i], b)
             i += 1
     out.items = array
+    return 0
+
+
+# ---- columns: many byte strings in one buffer ---------------------------------------------------
+
+cdef bint is_batch(object value):
+    """Whether it is an EntryBatch."""
+    return type(value) not in (list, tuple, dict) and hasattr(value, "projections")
+
+
+cdef bint is_column(object value):
+    """Whether it is a BytesColumn or (buffer, offsets), a pair whose second item holds numbers."""
+    if type(value) is list:
+        return False
+    if type(value) is not tuple:
+        return hasattr(value, "starts")
+    if len(<tuple>value) != 2 or isinstance((<tuple>value)[1], (bytes, str)):
+        return False
+    try:
+        return memoryview((<tuple>value)[1]).itemsize > 1
+    except TypeError:
+        return False
+
+
+cdef int take_columns(object keys, object values, str name, str name_of_values, hr_list *out,
+                      Borrowed *b) except -1:
+    """Keys and values as pairs. Each is a column or a list of bytes."""
+    cdef hr_list first, second
+    cdef hr_slice *array
+    cdef size_t i
+    take_list(HR_BYTES_LIST, keys, name, &first, 0, b)
+    take_list(HR_BYTES_LIST, values, name_of_values, &second, 0, b)
+    if first.count != second.count:
+        raise EncodeError(f"{second.count} values for {first.count} keys", field=name_of_values)
+    array = <hr_slice *>room(b, 2 * first.count, sizeof(hr_slice))
+    for i in range(first.count):
+        array[2 * i] = (<const hr_slice *>first.items)[i]
+        array[2 * i + 1] = (<const hr_slice *>second.items)[i]
+    memset(out, 0, sizeof(hr_list))
+    out.items, out.count = array, first.count
+    return 0
+
+
+cdef struct Numbers:
+    const char *first
+    Py_ssize_t count, stride, width
+
+
+cdef int take_numbers(object value, str name, Numbers *out, Borrowed *b) except -1:
+    """An int32 or int64 array."""
+    cdef _Pinned holder = _Pinned(value, PyBUF_FORMAT | PyBUF_STRIDES)
+    cdef Py_buffer *view = &holder.view
+    if (view.ndim != 1 or view.itemsize not in (4, 8)
+            or (<bytes>view.format).lstrip(b"<=@") not in (b"i", b"l", b"q")):
+        raise TypeError(
+            f"{name}: expected offsets as an int32 or int64 array of one dimension, got "
+            f"{view.ndim} dimension(s) of format '{(<bytes>view.format).decode()}'")
+    keep(b, holder)
+    out.first, out.count = <const char *>view.buf, view.shape[0]
+    out.stride, out.width = view.strides[0], view.itemsize
+    return 0
+
+
+cdef inline int64_t number_at(const Numbers *n, Py_ssize_t i) noexcept:
+    cdef int32_t narrow = 0
+    cdef int64_t wide = 0
+    if n.width == 4:
+        memcpy(&narrow, n.first + i * n.stride, 4)  # it may lie anywhere
+        return narrow
+    memcpy(&wide, n.first + i * n.stride, 8)
+    return wide
+
+
+cdef int take_column(object value, str name, hr_list *out, Borrowed *b) except -1:
+    cdef Numbers starts, ends
+    cdef hr_slice data
+    cdef hr_slice *array
+    cdef int64_t start, length
+    cdef Py_ssize_t i, count
+    cdef bint is_pair = type(value) is tuple
+    buffer = (<tuple>value)[0] if is_pair else value.buffer
+    take_any_bytes(buffer, name, &data, b)
+    take_numbers((<tuple>value)[1] if is_pair else value.starts, name, &starts, b)
+    count = starts.count
+    if is_pair:
+        count -= 1
+        ends = starts
+        ends.first += ends.stride
+        if count < 0:
+            raise EncodeError("no offsets; there is one more than items", field=name)
+    else:
+        take_numbers(value.lengths, name, &ends, b)
+        if ends.count != count:
+            raise EncodeError(f"{count} starts, but {ends.count} lengths", field=name)
+    if count > INT32_MAX:
+        raise EncodeError(f"{count} items are more than a frame can say", field=name)
+    array = <hr_slice *>room(b, <size_t>count, sizeof(hr_slice))
+    for i in range(count):
+        start = number_at(&starts, i)
+        length = number_at(&ends, i)
+        if is_pair:
+            length -= start
+        if start < 0 or length < 0 or start > <int64_t>data.len - length:
+            raise EncodeError(f"not within the buffer of {data.len} bytes", field=f"{name}[{i}]")
+        if length > INT32_MAX:
+            raise too_long(<size_t>length, f"{name}[{i}]")
+        array[i].data, array[i].len = data.data + start, <size_t>length
+    memset(out, 0, sizeof(hr_list))
+    out.items, out.count = array, <size_t>count
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypeAlias, final
+from typing import Any, Protocol, TypeAlias, final
 
+import numpy as np
+import numpy.typing as npt
 from typing_extensions import Buffer
 
 from hotrod_codec._ext.codec import RequestContext
@@ -11,6 +13,18 @@ from hotrod_codec.ops import Flag, Op, Version
 from hotrod_codec.values import Duration, MediaType
 
 _Params: TypeAlias = Mapping[str, Buffer] | Iterable[tuple[str, Buffer]]
+_Array: TypeAlias = Buffer | npt.NDArray[np.int32] | npt.NDArray[np.int64]
+
+class _Column(Protocol):
+    @property
+    def buffer(self) -> Buffer: ...
+    @property
+    def starts(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]: ...
+
+_Keys: TypeAlias = Iterable[Buffer] | tuple[Buffer, _Array] | _Column
+_Entries: TypeAlias = Mapping[Any, Buffer] | Iterable[tuple[Buffer, Buffer]]
 _Life: TypeAlias = float | timedelta | Duration | None
 
 @final
@@ -102,3 +116,32 @@ class CacheEncoder:
         lifespan: _Life = None,
         max_idle: _Life = None,
     ) -> tuple[bytes, bytes | memoryview]: ...
+    def get_many(self, keys: _Keys, first_id: int = 1) -> bytes: ...
+    def contains_many(self, keys: _Keys, first_id: int = 1) -> bytes: ...
+    def remove_many(self, keys: _Keys, first_id: int = 1) -> bytes: ...
+    def put_many(
+        self,
+        entries: _Entries,
+        first_id: int = 1,
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> bytes: ...
+    def put_columns(
+        self,
+        keys: _Keys,
+        values: _Keys,
+        first_id: int = 1,
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> bytes: ...
+    def put_all(
+        self,
+        entries: _Entries,
+        message_id: int = 0,
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> bytes: ...
+    def get_all(self, keys: _Keys, message_id: int = 0) -> bytes: ...

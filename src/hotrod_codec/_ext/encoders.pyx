@@ -11,7 +11,7 @@ there alone. No method is a function object of Cython's, which would cost more t
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int32_t, uint8_t, uint32_t, uint64_t
 cimport cython
 
 from hotrod_codec._ext.arguments cimport *
@@ -88,7 +88,90 @@ cdef extern from *:
         return hr_checked(out, hr_put_head((uint8_t *)PyBytes_AS_STRING(out), h, m, opcode,
                                            message_id, key, value_len));
     }
+
+    /* Items of a list, tuple or dict, of the usual kind. Their references are borrowed: nothing
+     * that could run foreign code may be called from the first item to the last. */
+    typedef struct hr_source {
+        PyObject *const *items; /* of a list or tuple; NULL: of a dict */
+        Py_ssize_t count;
+        PyObject *dict;
+        Py_ssize_t at; /* where in the dict */
+        int pairs;
+    } hr_source;
+
+    /* Whether there is such a way, and `items` is of a kind that can be had in it. */
+    static int hr_usual_source(PyObject *items, int pairs, hr_source *out)
+    {
+    #ifdef Py_GIL_DISABLED
+        (void)items;
+        (void)pairs;
+        (void)out;
+        return 0;
+    #else
+        memset(out, 0, sizeof *out);
+        out->pairs = pairs;
+        if (PyList_CheckExact(items) || PyTuple_CheckExact(items)) {
+            out->items = PySequence_Fast_ITEMS(items);
+            out->count = PySequence_Fast_GET_SIZE(items);
+            return 1;
+        }
+        out->dict = items;
+        if (!pairs || !PyDict_CheckExact(items))
+            return 0;
+        out->count = PyDict_GET_SIZE(items);
+        return 1;
+    #endif
+    }
+
+    /* Item i, in order. 0: it is of another kind. */
+    static inline int hr_usual_item(hr_source *s, Py_ssize_t i, hr_slice *key, hr_slice *value)
+    {
+        PyObject *first, *second;
+        if (!s->pairs)
+            return hr_usual_bytes(s->items[i], key);
+        if (s->items) {
+            PyObject *pair = s->items[i];
+            if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2)
+                return 0;
+            first = PyTuple_GET_ITEM(pair, 0);
+            second = PyTuple_GET_ITEM(pair, 1);
+        } else if (!PyDict_Next(s->dict, &s->at, &first, &second)) {
+            return 0;
+        }
+        return hr_usual_bytes(first, key) && hr_usual_bytes(second, value);
+    }
+
+    /* Requests for all items in one buffer. None: an item is of another kind. */
+    static PyObject *hr_new_requests(const hr_prepared *header, const hr_middle *middle,
+                                     uint8_t opcode, uint64_t message_id, hr_source *source)
+    {
+        const hr_prepared h = *header;
+        hr_slice key, value;
+        size_t size = 0;
+        for (Py_ssize_t i = 0; i < source->count; i++) {
+            if (!hr_usual_item(source, i, &key, &value))
+                Py_RETURN_NONE;
+            size += hr_size_on_key(&h, middle, message_id + (uint64_t)i, key,
+                                   source->pairs ? &value : NULL);
+        }
+        PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+        if (!out)
+            return NULL;
+        uint8_t *p = (uint8_t *)PyBytes_AS_STRING(out);
+        source->at = 0;
+        for (Py_ssize_t i = 0; i < source->count; i++) {
+            hr_usual_item(source, i, &key, &value);
+            p = hr_put_on_key(p, &h, middle, opcode, message_id + (uint64_t)i, key,
+                              source->pairs ? &value : NULL);
+        }
+        return hr_checked(out, p);
+    }
     """
+    ctypedef struct hr_source:
+        Py_ssize_t count
+    bint hr_usual_source(object items, bint pairs, hr_source *out)
+    object hr_new_requests(const hr_prepared *header, const hr_middle *middle, uint8_t opcode,
+                           uint64_t message_id, hr_source *source)
     bint hr_usual_bytes(PyObject *object, hr_slice *out)
     bint hr_usual_id(PyObject *object, uint64_t *out)
     bytes hr_new_request(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
@@ -111,6 +194,13 @@ cdef const hr_row *PUT_ALL = row_of("put_all")
 cdef const hr_row *GET_ALL = row_of("get_all")
 
 cdef tuple LIFE_NAMES = ("lifespan", "max_idle")
+
+
+cdef int check_ids(uint64_t first, size_t count) except -1:
+    if count and UINT64_MAX - first < count - 1:
+        raise EncodeError(f"{count} ids from {first} on go beyond {UINT64_MAX}",
+                          field="first_id")
+    return 0
 
 
 @cython.final
@@ -392,6 +482,112 @@ cdef class CacheEncoder:
         finally:
             Py_XDECREF(b.refs)
         return head, value if type(value) is bytes else memoryview(value).cast("B")
+
+    # ---- many requests, one behind the other ----
+
+    def get_many(self, keys, first_id=1):
+        """A get for each key.
+
+        Args:
+            keys: A list, tuple or other iterable of bytes-like objects; a BytesColumn; or columns
+                as Arrow has them, a pair of a buffer and its offsets, an int32 or int64 array of
+                shape (n + 1,): key i is `buffer[offsets[i]:offsets[i + 1]]`.
+            first_id: Of the first request; each one has the next id.
+
+        Returns:
+            The bytes of all requests. The Reader is told of the answers by
+            `expect_many(encoder.context("get"), first_id, len(keys))`.
+        """
+        return self.many(GET, NULL, keys, "keys", first_id)
+
+    def contains_many(self, keys, first_id=1):
+        """A contains_key for each key; arguments as for get_many."""
+        return self.many(CONTAINS_KEY, NULL, keys, "keys", first_id)
+
+    def remove_many(self, keys, first_id=1):
+        """A remove for each key; arguments as for get_many."""
+        return self.many(REMOVE, NULL, keys, "keys", first_id)
+
+    def put_many(self, entries, first_id=1, *, lifespan=None, max_idle=None):
+        """A put for each entry.
+
+        Args:
+            entries: A mapping, an iterable of pairs of bytes-like objects, or an EntryBatch. See
+                put_columns for keys and values that are apart.
+            first_id: Of the first request; each one has the next id.
+            lifespan, max_idle: Of all entries; as for put.
+
+        Returns:
+            The bytes of all requests. Their answers are read against `context("put")`.
+        """
+        cdef hr_middle middle
+        self.make_life(PUT, &middle, lifespan, max_idle)
+        return self.many(PUT, &middle, entries, "entries", first_id)
+
+    def put_columns(self, keys, values, first_id=1, *, lifespan=None, max_idle=None):
+        """A put for each key and the value in the same place; as put_many otherwise.
+
+        Args:
+            keys, values: Each as get_many takes keys; of the same length.
+        """
+        cdef hr_middle middle
+        cdef hr_list found
+        cdef Borrowed b
+        self.make_life(PUT, &middle, lifespan, max_idle)
+        b.refs = NULL
+        try:
+            first = take_u64(first_id, "first_id")
+            take_columns(keys, values, "keys", "values", &found, &b)
+            return self.written(PUT, &middle, first, &found)
+        except EncodeError as e:
+            raise with_op(e, PUT) from None
+        finally:
+            Py_XDECREF(b.refs)
+
+    cdef bytes many(self, const hr_row *row, const hr_middle *middle, object items, str name,
+                    object first_id):
+        """Requests for keys, or with a middle for entries."""
+        cdef bint pairs = middle is not NULL
+        cdef hr_source source
+        cdef hr_list found
+        cdef uint64_t first
+        cdef Borrowed b
+        b.refs = NULL
+        try:
+            first = take_u64(first_id, "first_id")
+            if hr_usual_source(items, pairs, &source):
+                out = hr_new_requests(&self.header, middle, row.request, first, &source)
+                if out is not None:
+                    check_ids(first, <size_t>source.count)
+                    return out
+            take_list(HR_PAIRS if pairs else HR_BYTES_LIST, items, name, &found,
+                      self.header.version, &b)
+            return self.written(row, middle, first, &found)
+        except EncodeError as e:
+            raise with_op(e, row) from None
+        finally:
+            Py_XDECREF(b.refs)
+
+    cdef bytes written(self, const hr_row *row, const hr_middle *middle, uint64_t first,
+                       const hr_list *found):
+        cdef bint pairs = middle is not NULL
+        cdef const hr_slice *parts = <const hr_slice *>found.items
+        cdef bytes out
+        check_ids(first, found.count)
+        out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>hr_size_many(
+            &self.header, middle, first, found.count, parts, pairs))
+        check_written(hr_put_many(<uint8_t *>PyBytes_AS_STRING(out), &self.header, middle,
+                                  row.request, first, found.count, parts, pairs), out)
+        return out
+
+    def put_all(self, entries, message_id=0, *, lifespan=None, max_idle=None):
+        """Store many entries by one request, from 2.1 on; arguments as for put_many."""
+        return self.build(PUT_ALL, message_id, {
+            "entries": entries, "lifespan": lifespan, "max_idle": max_idle})
+
+    def get_all(self, keys, message_id=0):
+        """Read many entries by one request, from 2.1 on; keys as for get_many."""
+        return self.build(GET_ALL, message_id, {"keys": keys})
 
 
 # ---- the short way --------------------------------------------------------------------------
