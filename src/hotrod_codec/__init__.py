@@ -74,13 +74,18 @@ from hotrod_codec.values import (
 )
 
 if TYPE_CHECKING:
+    from hotrod_codec.client import AsyncCache, AsyncClient, Cache, Client
     from hotrod_codec.server import EmbeddedServer
 
 __all__ = [
     "MEDIA_TYPES",
+    "AsyncCache",
+    "AsyncClient",
     "AuthenticationError",
     "BytesColumn",
+    "Cache",
     "CacheEncoder",
+    "Client",
     "CommandTimeoutError",
     "ConfigurationError",
     "CounterConfiguration",
@@ -143,7 +148,13 @@ __all__ = [
 ]
 
 # What needs asyncio or sockets is imported when it is asked for: the codec alone needs neither.
-_LAZY = {"EmbeddedServer": "hotrod_codec.server"}
+_LAZY = {
+    "AsyncCache": "hotrod_codec.client",
+    "AsyncClient": "hotrod_codec.client",
+    "Cache": "hotrod_codec.client",
+    "Client": "hotrod_codec.client",
+    "EmbeddedServer": "hotrod_codec.server",
+}
 
 
 if not TYPE_CHECKING:  # for type checkers there are no other names than those above

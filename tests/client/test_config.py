@@ -7,9 +7,10 @@ import subprocess
 import sys
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any, Unpack
+from typing import Any
 
 import pytest
+from typing_extensions import Unpack
 
 from hotrod_codec import ConfigurationError, Intelligence, ServerAddress, Version
 from hotrod_codec.client.config import (

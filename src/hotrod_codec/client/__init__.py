@@ -1,4 +1,56 @@
 """Clients for Hot Rod servers, over the codec.
 
-What is inside: config (what a client can be told), uri and properties (other ways to tell it).
+What is inside: config (what a client can be told), uri and properties (other ways to tell it),
+session (one connection without its socket), cluster (which server gets a request, what follows
+when it fails), and for asyncio and for threads the drivers with sockets and the API. The API is
+written once, in _async; _sync is made from it.
+
+The names here are loaded when they are asked for: a configuration needs no event loop.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hotrod_codec.client._async.cache import AsyncCache
+    from hotrod_codec.client._async.client import AsyncClient
+    from hotrod_codec.client._sync.cache import Cache
+    from hotrod_codec.client._sync.client import Client
+    from hotrod_codec.client.cluster import Balancer, RoundRobin
+    from hotrod_codec.client.config import CacheSettings, ClusterSettings, Configuration
+    from hotrod_codec.client.results import MetadataValue
+
+__all__ = [
+    "AsyncCache",
+    "AsyncClient",
+    "Balancer",
+    "Cache",
+    "CacheSettings",
+    "Client",
+    "ClusterSettings",
+    "Configuration",
+    "MetadataValue",
+    "RoundRobin",
+]
+
+_HOMES = {
+    "AsyncCache": "_async.cache",
+    "AsyncClient": "_async.client",
+    "Balancer": "cluster",
+    "Cache": "_sync.cache",
+    "CacheSettings": "config",
+    "Client": "_sync.client",
+    "ClusterSettings": "config",
+    "Configuration": "config",
+    "MetadataValue": "results",
+    "RoundRobin": "cluster",
+}
+
+if not TYPE_CHECKING:  # for type checkers there are no other names than those above
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'hotrod_codec.client' has no attribute {name!r}")
+        module = import_module(f"hotrod_codec.client.{_HOMES[name]}")
+        value = globals()[name] = getattr(module, name)
+        return value

@@ -19,7 +19,7 @@ from hotrod_codec.errors import ConfigurationError
 from hotrod_codec.marshallers import BYTES, JSON, PROTOSTREAM, TEXT, Marshaller, marshaller_for
 from hotrod_codec.ops import Intelligence, Version
 from hotrod_codec.sasl import MECHANISMS
-from hotrod_codec.values import ServerAddress
+from hotrod_codec.values import Limits, ServerAddress
 
 if TYPE_CHECKING:
     import ssl
@@ -238,6 +238,12 @@ def _address_map(value: Any) -> Any:
     return {address_of(old): address_of(new) for old, new in value.items()}
 
 
+def _limits(value: Any) -> Limits:
+    if not isinstance(value, Limits):
+        raise ValueError(f"expected Limits, got {type(value).__name__}")
+    return value
+
+
 def _ssl_context(value: Any) -> Any:
     if not hasattr(value, "wrap_socket"):
         raise ValueError(f"expected ssl.SSLContext, got {type(value).__name__}")
@@ -391,6 +397,8 @@ class Settings(TypedDict, total=False):
     sni_host_name: str | None
     hostname_validation: bool
     tls_ciphers: str | None
+    limits: Limits
+    legacy_server: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -529,6 +537,13 @@ class Configuration:
         "Check that the certificate is of that name. Does not switch TLS on.",
     )
     tls_ciphers: str | None = _setting(_text, None, "Which ciphers, in OpenSSL's notation.")
+
+    limits: Limits = _setting(
+        _limits, Limits(), "The most that is taken from a server.", valid="Limits(...)"
+    )
+    legacy_server: bool = _setting(
+        _boolean, False, "Servers until 9.4 differ from what is published; see decode_response."
+    )
 
     def __post_init__(self) -> None:
         mistakes = Mistakes()

@@ -1,0 +1,544 @@
+"""A cache: what a user calls, and what goes over the wire for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+from hotrod_codec import Response
+from hotrod_codec.client._async.dispatch import Dispatcher
+from hotrod_codec.client.cluster import Call
+from hotrod_codec.client.results import MetadataValue
+from hotrod_codec.client.session import NO_FLAGS, Header
+from hotrod_codec.marshallers import PROTOSTREAM, Marshaller
+from hotrod_codec.ops import Flag, Op, Status, Version
+from hotrod_codec.values import Duration, MediaType, Metadata
+
+__all__ = ["AsyncCache"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_Life: TypeAlias = float | timedelta | Duration | None
+
+_DONE = frozenset(
+    {
+        Status.SUCCESS,
+        Status.SUCCESS_WITH_PREVIOUS,
+        Status.SUCCESS_OBJ_STORAGE,
+        Status.SUCCESS_WITH_PREVIOUS_OBJ_STORAGE,
+    }
+)
+_FORCE = Flag.FORCE_RETURN_VALUE
+
+
+class AsyncCache(Generic[K, V]):
+    """A cache of the servers. Made by `AsyncClient.cache`.
+
+    All methods raise, beside what they say themselves:
+
+    * TypeError, EncodeError: The marshaller does not take the key or value, or the protocol
+      version cannot say it. Nothing was sent.
+    * ServerError: The server refused; see its `status`.
+    * TransportError: The connection failed or none could be made; RequestTimeoutError: no answer
+      in time. A read was then tried several times. A write may have been done, unless the error is
+      that it was not sent; see `retry_writes`.
+    * DecodeError: What is stored is nothing that the marshaller understands.
+
+    Durations (`lifespan`, `max_idle`) are seconds or a timedelta. None is the cache's default,
+    ``math.inf`` is for ever.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        name: str,
+        keys: Marshaller[K],
+        values: Marshaller[V],
+        *,
+        flags: Flag = NO_FLAGS,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._state = dispatcher.cluster.cache(name)
+        self._name = name
+        self._keys = keys
+        self._values = values
+        self._flags = flags
+        types = keys.media_type, values.media_type
+        self._header = Header(name, flags & ~_FORCE, *types)
+        self._header_with_previous = Header(name, flags | _FORCE, *types)
+        self._header_of_writes = Header(name, flags, *types)
+        self._encode_key = keys.encode
+        self._encode_value = values.encode
+        self._decode_value = values.decode
+        self._stored_key: Callable[[K], bytes] | None = None
+        self._ready = False
+
+    @property
+    def name(self) -> str:
+        """The cache's name; "" is the server's default cache."""
+        return self._name
+
+    def __repr__(self) -> str:
+        types = f"{self._keys.media_type!s} to {self._values.media_type!s}"
+        return f"<{type(self).__name__} {self._name!r}, {types}>"
+
+    def with_flags(self, flags: Flag) -> AsyncCache[K, V]:
+        """The same cache with these flags on every request, beside those it has already.
+
+        FORCE_RETURN_VALUE lets `put` give the previous value back.
+        """
+        return AsyncCache(
+            self._dispatcher, self._name, self._keys, self._values, flags=self._flags | flags
+        )
+
+    # ---- one key
+
+    async def get(self, key: K) -> V | None:
+        """The value under a key; None: there is none.
+
+        Hot Rod: GET 0x03.
+        """
+        if not self._ready:
+            await self._prepare()
+        data = self._encode_key(key)
+        place = data if self._stored_key is None else self._stored_key(key)
+        call = Call(Op.GET, self._state, self._header, {"key": data}, place)
+        value = (await self._dispatcher.execute(call)).value
+        return None if value is None else self._decode_value(value)
+
+    async def get_with_metadata(self, key: K) -> MetadataValue[V] | None:
+        """The value under a key, its version and expiration; None: there is none.
+
+        Hot Rod: GET_WITH_METADATA 0x1B, since 1.2; before, GET_WITH_VERSION 0x11.
+        """
+        if not self._ready:
+            await self._prepare()
+        op = Op.GET_WITH_METADATA
+        if self._state.version < Version.V1_2:
+            op = Op.GET_WITH_VERSION
+        found = await self._keyed(op, key)
+        if found.value is None:
+            return None
+        value = self._decode_value(found.value)
+        if op is Op.GET_WITH_VERSION:
+            return MetadataValue(value, found.entry_version)
+        return MetadataValue.of(value, found.metadata)
+
+    async def contains_key(self, key: K) -> bool:
+        """Whether there is a value under a key.
+
+        Hot Rod: CONTAINS_KEY 0x0F.
+        """
+        return (await self._keyed(Op.CONTAINS_KEY, key)).status in _DONE
+
+    async def put(
+        self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
+    ) -> V | None:
+        """Store a value under a key.
+
+        Returns:
+            The previous value if the cache has the flag FORCE_RETURN_VALUE (`force_return`), else
+            None.
+
+        Hot Rod: PUT 0x01.
+        """
+        if not self._ready:
+            await self._prepare()
+        data = self._encode_key(key)
+        place = data if self._stored_key is None else self._stored_key(key)
+        fields: dict[str, Any] = {"key": data, "value": self._encode_value(value)}
+        if lifespan is not None:
+            fields["lifespan"] = lifespan
+        if max_idle is not None:
+            fields["max_idle"] = max_idle
+        call = Call(Op.PUT, self._state, self._header_of_writes, fields, place)
+        return self._previous(await self._dispatcher.execute(call))
+
+    async def put_if_absent(
+        self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
+    ) -> bool:
+        """Store a value unless there is one already; whether it was stored.
+
+        Hot Rod: PUT_IF_ABSENT 0x05.
+        """
+        return self._done(await self._write(Op.PUT_IF_ABSENT, key, value, lifespan, max_idle))
+
+    async def replace(
+        self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
+    ) -> bool:
+        """Store a value if there is one already; whether it was stored.
+
+        Hot Rod: REPLACE 0x07.
+        """
+        return self._done(await self._write(Op.REPLACE, key, value, lifespan, max_idle))
+
+    async def remove(self, key: K) -> bool:
+        """Remove a key; whether it was there.
+
+        Hot Rod: REMOVE 0x0B.
+        """
+        return self._done(await self._keyed(Op.REMOVE, key))
+
+    async def get_and_put(
+        self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
+    ) -> V | None:
+        """Store a value under a key; the previous value, None: there was none."""
+        answer = await self._write(Op.PUT, key, value, lifespan, max_idle, previous=True)
+        return self._previous(answer)
+
+    async def get_and_replace(
+        self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
+    ) -> V | None:
+        """Store a value if there is one already; the previous value, None: there was none, and
+        nothing was stored."""
+        answer = await self._write(Op.REPLACE, key, value, lifespan, max_idle, previous=True)
+        return self._previous(answer)
+
+    async def get_and_put_if_absent(
+        self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
+    ) -> V | None:
+        """Store a value unless there is one already; that one, None: the new one was stored."""
+        answer = await self._write(Op.PUT_IF_ABSENT, key, value, lifespan, max_idle, previous=True)
+        return None if self._done(answer) else self._previous(answer)
+
+    async def get_and_remove(self, key: K) -> V | None:
+        """Remove a key; the value that was there, None: none."""
+        return self._previous(await self._keyed(Op.REMOVE, key, previous=True))
+
+    async def replace_with_version(
+        self,
+        key: K,
+        value: V,
+        version: int,
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> bool:
+        """Store a value if the entry still has the version that `get_with_metadata` told; whether
+        it was stored.
+
+        Hot Rod: REPLACE_IF_UNMODIFIED 0x09.
+        """
+        answer = await self._write(
+            Op.REPLACE_IF_UNMODIFIED, key, value, lifespan, max_idle, entry_version=version
+        )
+        return self._done(answer)
+
+    async def remove_with_version(self, key: K, version: int) -> bool:
+        """Remove a key if its entry still has this version; whether it was removed.
+
+        Hot Rod: REMOVE_IF_UNMODIFIED 0x0D.
+        """
+        return self._done(await self._keyed(Op.REMOVE_IF_UNMODIFIED, key, entry_version=version))
+
+    # ---- one key, computed
+
+    async def compute(
+        self,
+        key: K,
+        function: Callable[[K, V | None], V | None],
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> V | None:
+        """Store what `function` makes of a key and its value, which is None when there is none.
+
+        If somebody else changes the entry meanwhile, the function is called again with the new
+        value. When it gives None, the entry is removed.
+
+        Returns:
+            The new value.
+        """
+        while True:
+            old = await self.get_with_metadata(key)
+            value = function(key, None if old is None else old.value)
+            if await self._put_computed(key, value, old, lifespan, max_idle):
+                return value
+
+    async def compute_if_present(
+        self,
+        key: K,
+        function: Callable[[K, V], V | None],
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> V | None:
+        """As `compute`, and nothing at all when there is no value."""
+        while True:
+            old = await self.get_with_metadata(key)
+            if old is None:
+                return None
+            value = function(key, old.value)
+            if await self._put_computed(key, value, old, lifespan, max_idle):
+                return value
+
+    async def compute_if_absent(
+        self,
+        key: K,
+        function: Callable[[K], V | None],
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> V | None:
+        """The value under a key; when there is none, the one that `function` makes is stored, if
+        it is not None.
+
+        Returns:
+            The value that is there now.
+        """
+        while True:
+            found = await self.get(key)
+            if found is not None:
+                return found
+            value = function(key)
+            if await self._put_computed(key, value, None, lifespan, max_idle):
+                return value
+
+    async def _put_computed(
+        self, key: K, value: V | None, old: MetadataValue[V] | None, lifespan: _Life, idle: _Life
+    ) -> bool:
+        if value is None:
+            return old is None or await self.remove_with_version(key, old.version)
+        if old is None:
+            return await self.put_if_absent(key, value, lifespan=lifespan, max_idle=idle)
+        return await self.replace_with_version(
+            key, value, old.version, lifespan=lifespan, max_idle=idle
+        )
+
+    # ---- many keys
+
+    async def get_all(self, keys: Iterable[K]) -> dict[K, V]:
+        """The values under many keys: those that are there. One request to each server.
+
+        Hot Rod: GET_ALL 0x2F, since 2.1; before, as `get_many`.
+        """
+        wanted = list(keys)
+        if not self._ready:
+            await self._prepare()
+        if self._state.version < Version.V2_1:
+            values = await self.get_many(wanted)
+            return {k: v for k, v in zip(wanted, values, strict=True) if v is not None}
+        names = {self._encode_key(key): key for key in wanted}
+        calls = [
+            Call(Op.GET_ALL, self._state, self._header, {"keys": part}, place, "dict")
+            for place, part in self._split(
+                {data: self._place(k, data) for data, k in names.items()}
+            )
+        ]
+        found: dict[K, V] = {}
+        for answer in await self._dispatcher.execute_many(calls):
+            for data, value in answer.entries.items():
+                # The server may write a key in its own way.
+                key = names[data] if data in names else self._keys.decode(data)
+                found[key] = self._decode_value(value)
+        return found
+
+    async def put_all(
+        self,
+        entries: Mapping[K, V] | Iterable[tuple[K, V]],
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> None:
+        """Store many entries. One request to each server; when one of them fails, others may have
+        been done.
+
+        Hot Rod: PUT_ALL 0x2D, since 2.1; before, as `put_many`.
+        """
+        pairs = _pairs(entries)
+        if not self._ready:
+            await self._prepare()
+        if self._state.version < Version.V2_1:
+            await self.put_many(pairs, lifespan=lifespan, max_idle=max_idle)
+            return
+        values: dict[bytes, bytes] = {}
+        places: dict[bytes, bytes] = {}
+        for key, value in pairs:
+            data = self._encode_key(key)
+            values[data] = self._encode_value(value)
+            places[data] = self._place(key, data)
+        calls = [
+            Call(
+                Op.PUT_ALL,
+                self._state,
+                self._header,
+                {
+                    "entries": [(data, values[data]) for data in part],
+                    "lifespan": lifespan,
+                    "max_idle": max_idle,
+                },
+                place,
+            )
+            for place, part in self._split(places)
+        ]
+        await self._dispatcher.execute_many(calls)
+
+    def _split(self, places: dict[bytes, bytes]) -> list[tuple[bytes | None, list[bytes]]]:
+        """Keys by their owners: for each a key that leads to it, and its keys."""
+        owners_of = self._state.routing.owners_of
+        parts: dict[Any, tuple[bytes | None, list[bytes]]] = {}
+        for data, place in places.items():
+            owners = owners_of(place)
+            owner = owners[0] if owners else None
+            part = parts.get(owner)
+            if part is None:
+                part = parts[owner] = (place if owners else None, [])
+            part[1].append(data)
+        return list(parts.values())
+
+    async def get_many(self, keys: Iterable[K]) -> list[V | None]:
+        """The values under many keys in their order, None where there is none: one request for
+        each, sent side by side without waiting for each other."""
+        if not self._ready:
+            await self._prepare()
+        state, header = self._state, self._header
+        calls = []
+        for key in keys:
+            data = self._encode_key(key)
+            calls.append(Call(Op.GET, state, header, {"key": data}, self._place(key, data)))
+        decode = self._decode_value
+        return [
+            None if answer.value is None else decode(answer.value)
+            for answer in await self._dispatcher.execute_many(calls)
+        ]
+
+    async def put_many(
+        self,
+        entries: Mapping[K, V] | Iterable[tuple[K, V]],
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> None:
+        """Store many entries: one request for each, sent side by side without waiting for each
+        other. When one of them fails, others may have been done."""
+        pairs = _pairs(entries)
+        if not self._ready:
+            await self._prepare()
+        calls = []
+        for key, value in pairs:
+            data = self._encode_key(key)
+            fields = {
+                "key": data,
+                "value": self._encode_value(value),
+                "lifespan": lifespan,
+                "max_idle": max_idle,
+            }
+            place = self._place(key, data)
+            calls.append(Call(Op.PUT, self._state, self._header, fields, place))
+        await self._dispatcher.execute_many(calls)
+
+    # ---- the whole cache
+
+    async def size(self) -> int:
+        """How many entries there are, in the whole cluster.
+
+        Hot Rod: SIZE 0x29, since 2.0; before, the keys are counted.
+        """
+        if not self._ready:
+            await self._prepare()
+        if self._state.version < Version.V1_2:
+            return len((await self._any(Op.BULK_GET, count=0)).entries)
+        if self._state.version < Version.V2_0:
+            return len((await self._any(Op.BULK_GET_KEYS, scope=0)).keys)
+        return int((await self._any(Op.SIZE))["size"])
+
+    async def is_empty(self) -> bool:
+        """Whether there is no entry."""
+        return await self.size() == 0
+
+    async def clear(self) -> None:
+        """Remove all entries.
+
+        Hot Rod: CLEAR 0x13.
+        """
+        await self._any(Op.CLEAR)
+
+    async def stats(self) -> dict[str, int]:
+        """The statistics that the server keeps, by its names for them; -1 where it keeps none.
+
+        Hot Rod: STATS 0x15.
+        """
+        found = (await self._any(Op.STATS)).stats
+        return {name: int(text) for name, text in found.items() if text.lstrip("-").isdecimal()}
+
+    # ---- from calls to answers
+
+    async def _prepare(self) -> None:
+        """Before the first request: ask for the cache, and learn where its keys are."""
+        if not self._state.known:
+            await self._dispatcher.look_up(self._state)
+        self._stored_key = _stored_form(self._keys, self._state.key_type)
+        self._ready = True
+
+    def _place(self, key: K, data: bytes) -> bytes:
+        """What decides where a key is."""
+        return data if self._stored_key is None else self._stored_key(key)
+
+    async def _keyed(self, op: Op, key: K, *, previous: bool = False, **fields: Any) -> Response:
+        if not self._ready:
+            await self._prepare()
+        data = self._encode_key(key)
+        fields["key"] = data
+        header = self._header_with_previous if previous else self._header
+        call = Call(op, self._state, header, fields, self._place(key, data))
+        return await self._dispatcher.execute(call)
+
+    async def _write(
+        self,
+        op: Op,
+        key: K,
+        value: V,
+        lifespan: _Life,
+        max_idle: _Life,
+        *,
+        previous: bool = False,
+        **fields: Any,
+    ) -> Response:
+        return await self._keyed(
+            op,
+            key,
+            previous=previous,
+            value=self._encode_value(value),
+            lifespan=lifespan,
+            max_idle=max_idle,
+            **fields,
+        )
+
+    async def _any(self, op: Op, **fields: Any) -> Response:
+        """The answer of any server."""
+        if not self._ready:
+            await self._prepare()
+        return await self._dispatcher.execute(Call(op, self._state, self._header, fields))
+
+    @staticmethod
+    def _done(answer: Response) -> bool:
+        return answer.status in _DONE
+
+    def _previous(self, answer: Response) -> V | None:
+        """The previous value of an answer that may have one."""
+        data = answer.previous
+        if data is None:
+            return None
+        metadata: Metadata | None = answer.metadata
+        if metadata is not None:
+            # From 4.0 on an empty value and none can be told from each other.
+            return None if metadata.version == -1 else self._decode_value(data)
+        return self._decode_value(data) if len(data) else None
+
+
+def _pairs(entries: Mapping[K, V] | Iterable[tuple[K, V]]) -> Iterable[tuple[K, V]]:
+    if isinstance(entries, Mapping):
+        return cast("Mapping[K, V]", entries).items()
+    return entries
+
+
+def _stored_form(keys: Marshaller[K], stored: MediaType | None) -> Callable[[K], bytes] | None:
+    """How to write keys as the server stores them, since their places depend on that; None: as
+    they are sent, or nobody knows here."""
+    if stored is None or stored.name != "application/x-protostream":
+        return None
+    if keys.media_type.name in ("text/plain", "application/octet-stream"):
+        return PROTOSTREAM.encode
+    return None

@@ -1,0 +1,178 @@
+"""The client: what a user makes, and what gives caches."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, overload
+
+from hotrod_codec.client._async.cache import AsyncCache
+from hotrod_codec.client._async.dispatch import Dispatcher
+from hotrod_codec.client.cluster import DEFAULT_CLUSTER
+from hotrod_codec.client.config import MARSHALLERS, Configuration, Settings, configure
+from hotrod_codec.client.session import NO_FLAGS
+from hotrod_codec.marshallers import Marshaller, marshaller_for
+from hotrod_codec.ops import Flag
+
+__all__ = ["AsyncClient"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class AsyncClient:
+    """A client of Infinispan servers.
+
+        async with AsyncClient("hotrod://user:password@127.0.0.1:11222") as client:
+            cache = client.cache("users")
+            await cache.put("k", "v", lifespan=60)
+            await cache.get("k")
+
+    Nothing is connected before it is needed. The client may be made anywhere, and belongs to no
+    event loop: each loop that uses it has connections of its own.
+
+    Args:
+        uri: hotrod://user:password@host:port,...?name=value&..., hotrods:// for TLS; or a
+            Configuration.
+        properties: Path of a file in the form of hotrod-client.properties.
+        settings: As Configuration says; these come first, then the URI, then the file.
+
+    Raises:
+        ConfigurationError: What is wrong with all that, and what is valid.
+    """
+
+    def __init__(
+        self,
+        uri: str | Configuration | None = None,
+        /,
+        *,
+        properties: str | os.PathLike[str] | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        if isinstance(uri, Configuration):
+            if settings or properties is not None:
+                raise TypeError("settings: a Configuration is complete; dataclasses.replace it")
+            configuration = uri
+        else:
+            configuration = configure(uri, properties=properties, settings=settings)
+        self._configuration = configuration
+        self._dispatcher = Dispatcher(configuration)
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the client was told."""
+        return self._configuration
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections, within a second. Requests that wait for answers fail with
+        TransportError. May be called again."""
+        await self._dispatcher.driver.close()
+
+    def __repr__(self) -> str:
+        servers = ",".join(f"{host}:{port}" for host, port in self._configuration.addresses)
+        return f"<{type(self).__name__} {servers}>"
+
+    # ---- caches
+
+    @overload
+    def cache(
+        self, name: str = "", *, force_return: bool | None = None
+    ) -> AsyncCache[str, str]: ...
+
+    @overload
+    def cache(
+        self, name: str = "", *, keys: Marshaller[K], force_return: bool | None = None
+    ) -> AsyncCache[K, str]: ...
+
+    @overload
+    def cache(
+        self, name: str = "", *, values: Marshaller[V], force_return: bool | None = None
+    ) -> AsyncCache[str, V]: ...
+
+    @overload
+    def cache(
+        self,
+        name: str = "",
+        *,
+        keys: Marshaller[K],
+        values: Marshaller[V],
+        force_return: bool | None = None,
+    ) -> AsyncCache[K, V]: ...
+
+    @overload
+    def cache(
+        self,
+        name: str = "",
+        *,
+        keys: Marshaller[Any] | str = ...,
+        values: Marshaller[Any] | str = ...,
+        force_return: bool | None = None,
+    ) -> AsyncCache[Any, Any]: ...
+
+    def cache(
+        self,
+        name: str = "",
+        *,
+        keys: Marshaller[Any] | str | None = None,
+        values: Marshaller[Any] | str | None = None,
+        force_return: bool | None = None,
+    ) -> AsyncCache[Any, Any]:
+        """A cache by its name; "" is the server's default one. Asks no server yet: whether there
+        is such a cache shows with the first request.
+
+        Args:
+            keys, values: How keys and values become bytes: a Marshaller, "text", "bytes", "json",
+                "protostream" or a media type. By default as configured, which is text. (Type
+                checkers take it for text as well: name marshallers here if the configuration has
+                others.)
+            force_return: Whether `put` gives previous values back; by default as configured.
+        """
+        c = self._configuration
+        settings = c.cache(name)
+        if keys is None:
+            keys = settings.key_marshaller or c.key_marshaller
+        if values is None:
+            values = settings.value_marshaller or c.value_marshaller
+        if force_return is None:
+            force_return = settings.force_return
+        if force_return is None:
+            force_return = c.force_return
+        return AsyncCache(
+            self._dispatcher,
+            name,
+            _marshaller(keys),
+            _marshaller(values),
+            flags=Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS,
+        )
+
+    # ---- clusters
+
+    @property
+    def current_cluster(self) -> str:
+        """The name of the cluster that is used; "" is the one of `addresses`."""
+        return self._dispatcher.cluster.name
+
+    def switch_to_cluster(self, name: str) -> bool:
+        """Use another of the configured clusters from now on; False: there is none of that name."""
+        return self._dispatcher.switch(name)
+
+    def switch_to_default_cluster(self) -> bool:
+        """Use the cluster of `addresses` from now on."""
+        return self._dispatcher.switch(DEFAULT_CLUSTER)
+
+
+def _marshaller(given: Marshaller[Any] | str) -> Marshaller[Any]:
+    if isinstance(given, str):
+        return MARSHALLERS[given] if given in MARSHALLERS else marshaller_for(given)
+    return given

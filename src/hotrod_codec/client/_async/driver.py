@@ -1,0 +1,626 @@
+"""Sessions on asyncio's sockets: one connection to each server, for all requests at once.
+
+The counterpart for threads is _sync/driver.py: what the API uses has the same names there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import ssl
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from hotrod_codec import Response
+from hotrod_codec.client.cluster import Call, Cluster
+from hotrod_codec.client.config import Configuration
+from hotrod_codec.client.session import (
+    ConnectError,
+    Greeting,
+    Header,
+    NotSentError,
+    Session,
+    Waiter,
+    handshake,
+    handshake_versions,
+    name_of,
+)
+from hotrod_codec.client.sockets import set_options
+from hotrod_codec.errors import (
+    DecodeError,
+    EncodeError,
+    RequestTimeoutError,
+    TransportError,
+    UnknownVersionError,
+)
+from hotrod_codec.ops import Op, Version
+from hotrod_codec.values import ServerAddress
+
+__all__ = ["Connection", "Driver", "clock", "sleep"]
+
+logger = logging.getLogger(__name__)
+
+_BLOCK: Final = 2**16
+
+_PING: Final = Header("")
+
+clock = time.monotonic
+sleep = asyncio.sleep
+
+
+class _Waiter:
+    """A task that waits for an answer."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[Response]) -> None:
+        self.future = future
+
+    def resolve(self, response: Response, /) -> None:
+        if not self.future.done():
+            self.future.set_result(response)
+
+    def fail(self, error: Exception, /) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Batch:
+    """A task that waits for many answers: one future for all of them."""
+
+    def __init__(self, future: asyncio.Future[None], count: int) -> None:
+        self.future = future
+        self.left = count
+        self.results: list[Response | Exception] = [NotSentError("not sent")] * count
+
+    def put(self, index: int, result: Response | Exception) -> None:
+        self.results[index] = result
+        self.left -= 1
+        if not self.left and not self.future.done():
+            self.future.set_result(None)
+
+
+class _Item:
+    """One answer of a batch."""
+
+    __slots__ = ("batch", "index")
+
+    def __init__(self, batch: _Batch, index: int) -> None:
+        self.batch = batch
+        self.index = index
+
+    def resolve(self, response: Response, /) -> None:
+        self.batch.put(self.index, response)
+
+    def fail(self, error: Exception, /) -> None:
+        self.batch.put(self.index, error)
+
+
+class _Pulse:
+    """The answer to a ping that asks whether the server is still there."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def resolve(self, response: Response, /) -> None:
+        pass
+
+    def fail(self, error: Exception, /) -> None:
+        self.connection.retire()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection.
+
+    Attributes:
+        server: Whose.
+        session: Its state, once it is open.
+        usable: Whether it takes new requests.
+        when_unusable, when_gone: Called when it does not any more; when its socket is closed.
+    """
+
+    session: Session
+
+    def __init__(self, server: ServerAddress, configuration: Configuration) -> None:
+        self.server = server
+        self.usable = False
+        self.when_unusable: Callable[[], None] | None = None
+        self.when_gone: Callable[[], None] | None = None
+        self._configuration = configuration
+        self._loop = asyncio.get_running_loop()
+        self._most = configuration.max_in_flight
+        self._out: list[bytes] = []
+        self._paused = False
+        self._crowd: deque[asyncio.Future[None]] = deque()
+        self._greeting = bytearray(_BLOCK)
+        self._hello: asyncio.Future[bytes] | None = None
+        self._open = False
+        self._lost: TransportError | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._period = min(0.5, configuration.request_timeout / 10)
+        self._ticking: asyncio.TimerHandle | None = None
+        self._received = 0
+        self._quiet_since = 0.0  # nothing has come since then
+        self._written_at = 0.0
+
+    # ---- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            set_options(sock, self._configuration)
+
+    def get_buffer(self, sizehint: int) -> Any:
+        return self.session.buffer() if self._open else self._greeting
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._open:
+            self._hear_greeting(bytes(self._greeting[:nbytes]))
+            return
+        try:
+            self.session.received(nbytes)
+        except TransportError as error:
+            self._fail(error)
+            return
+        if self._crowd:
+            self._let_in()
+        if not self.usable:
+            self._close_when_done()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = f": {exc}" if exc is not None else ""
+        self._fail(TransportError(f"{name_of(self.server)} closed the connection{reason}"))
+        if not self._gone.done():
+            self._gone.set_result(None)
+        if self.when_gone is not None:
+            self.when_gone()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._let_in()
+
+    # ---- the handshake
+
+    async def greet(self, version: Version, *, encrypted: bool) -> Greeting:
+        """Authenticate and agree on a version."""
+        talk = handshake(
+            self._configuration, version, nonce=secrets.token_urlsafe(24), encrypted=encrypted
+        )
+        out = next(talk)
+        try:
+            while True:
+                if self._lost is not None:
+                    raise self._lost
+                self._hello = self._loop.create_future()
+                if out:
+                    self._transport.write(out)
+                out = talk.send(await self._hello)
+        except StopIteration as end:
+            greeting: Greeting = end.value
+            return greeting
+
+    def open(self, greeting: Greeting, cluster: Cluster) -> None:
+        """Take requests from now on."""
+        if self._lost is not None:
+            raise self._lost
+        self.session = Session(
+            self.server,
+            greeting.version,
+            intelligence=cluster.intelligence,
+            limits=self._configuration.limits,
+            legacy_server=self._configuration.legacy_server,
+        )
+        self._open = self.usable = True
+        self._written_at = self._quiet_since = clock()
+        self._tick()
+
+    def _hear_greeting(self, data: bytes) -> None:
+        if self._hello is None or self._hello.done():
+            self._fail(TransportError(f"{name_of(self.server)} spoke without being asked"))
+        else:
+            self._hello.set_result(data)
+
+    # ---- requests
+
+    async def request(self, call: Call, deadline: float) -> Response:
+        """The answer, which may be an error answer.
+
+        Raises:
+            TransportError, RequestTimeoutError, EncodeError: There is none.
+        """
+        session = self.session
+        if self._paused or session.pending >= self._most:
+            await self._queue(call.op, deadline)
+        future: asyncio.Future[Response] = self._loop.create_future()
+        self._send(call, _Waiter(future), deadline)
+        message_id = session.last_id
+        try:
+            return await future
+        except asyncio.CancelledError:
+            session.abandon(message_id)
+            raise
+
+    async def request_many(
+        self, calls: Sequence[Call], deadline: float
+    ) -> list[Response | Exception]:
+        """The answers to many requests in their order, or why there is none."""
+        session = self.session
+        batch = _Batch(self._loop.create_future(), len(calls))
+        sent: list[int] = []
+        try:
+            for index, call in enumerate(calls):
+                try:
+                    if self._paused or session.pending >= self._most:
+                        await self._queue(call.op, deadline)
+                    self._send(call, _Item(batch, index), deadline)
+                except (TransportError, RequestTimeoutError, EncodeError, TypeError) as error:
+                    batch.put(index, error)
+                else:
+                    sent.append(session.last_id)
+            await batch.future
+        except asyncio.CancelledError:
+            for message_id in sent:
+                session.abandon(message_id)
+            raise
+        return batch.results
+
+    def _send(self, call: Call, waiter: Waiter, deadline: float) -> None:
+        data = self.session.submit(
+            call.op,
+            waiter,
+            deadline,
+            call.state.routing.topology_id,
+            call.header,
+            call.fields,
+            call.into,
+        )
+        if self.session.pending == 1:
+            self._quiet_since = clock()
+        out = self._out
+        if not out:
+            self._loop.call_soon(self._flush)
+        out.append(data)
+
+    def _flush(self) -> None:
+        """Write what was collected in one turn of the loop."""
+        out = self._out
+        if not out or self._lost is not None:
+            return
+        self._out = []
+        self._written_at = clock()
+        self.session.flushed_id = self.session.last_id
+        if len(out) == 1:
+            self._transport.write(out[0])
+        else:
+            self._transport.writelines(out)
+
+    # ---- those who have to wait before they may send
+
+    async def _queue(self, op: Op, deadline: float) -> None:
+        while self.usable and (self._paused or self.session.pending >= self._most):
+            turn: asyncio.Future[None] = self._loop.create_future()
+            self._crowd.append(turn)
+            try:
+                async with asyncio.timeout(deadline - clock()):
+                    await turn
+            except TimeoutError:
+                text = f"{op.name}: {name_of(self.server)} took no more requests in time"
+                raise NotSentError(text) from None
+        if not self.usable:
+            raise NotSentError(f"{op.name}: {name_of(self.server)} takes no more requests")
+
+    def _let_in(self) -> None:
+        if not self.usable:
+            room = len(self._crowd)
+        else:
+            room = 0 if self._paused else self._most - self.session.pending
+        while self._crowd and room > 0:
+            turn = self._crowd.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
+
+    # ---- time
+
+    def _tick(self) -> None:
+        """Look for what is late now and then: cheaper than a timer for each request."""
+        if self._lost is not None:
+            return
+        now = clock()
+        session = self.session
+        if session.received_bytes != self._received:
+            self._received = session.received_bytes
+            self._quiet_since = now
+        if session.expire(now):
+            self._let_in()
+        # Not one byte for so long: it is no slow request then, it is the server.
+        if session.pending and now - self._quiet_since >= self._configuration.request_timeout:
+            self.retire()
+        if session.abandoned > self._most:
+            self.retire()
+        if not self.usable:
+            self._close_when_done()
+        elif not session.pending and now - self._written_at >= self._configuration.ping_interval:
+            self._ping(now)
+        self._ticking = self._loop.call_later(self._period, self._tick)
+
+    def _ping(self, now: float) -> None:
+        deadline = now + self._configuration.request_timeout
+        self._out.append(self.session.submit(Op.PING, _Pulse(self), deadline, -1, _PING, {}))
+        self._quiet_since = now
+        self._flush()
+
+    # ---- the end
+
+    def retire(self) -> None:
+        """Take no more requests, and close as soon as nobody waits for an answer."""
+        if self.usable:
+            self._make_unusable()
+            self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        if self.session.pending == self.session.abandoned and not self._out:
+            self._transport.close()
+
+    def _make_unusable(self) -> None:
+        if self.usable:
+            self.usable = False
+            if self.when_unusable is not None:
+                self.when_unusable()
+            self._let_in()
+
+    def _fail(self, error: TransportError) -> None:
+        if self._lost is not None:
+            return
+        self._lost = error
+        self._transport.abort()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._hello is not None and not self._hello.done():
+            self._hello.set_exception(error)
+        if self._open:
+            self.session.fail(error)
+        self._make_unusable()
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self._fail(TransportError(reason))
+
+    async def gone(self) -> None:
+        """Wait until the socket is closed."""
+        await asyncio.shield(self._gone)
+
+
+class _Home:
+    """The connections of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.shared: dict[ServerAddress, Connection] = {}
+        self.all: set[Connection] = set()
+        self.connecting: dict[ServerAddress, asyncio.Task[Connection]] = {}
+
+
+class Driver:
+    """All connections of a client: one to each server for each event loop that uses it."""
+
+    def __init__(self, configuration: Configuration, cluster: Cluster) -> None:
+        self._configuration = configuration
+        self._cluster = cluster
+        self._context: ssl.SSLContext | None = configuration.make_ssl_context()
+        self._homes: dict[asyncio.AbstractEventLoop, _Home] = {}
+        self._home: _Home | None = None
+        self._versions: dict[ServerAddress, Version] = {}
+        self.closed = False
+        _drivers.add(self)
+
+    def _here(self) -> _Home:
+        home = self._home
+        loop = asyncio.get_running_loop()
+        if home is None or home.loop is not loop:
+            if self.closed:
+                raise NotSentError("the client is closed")
+            for old in [old for old in self._homes if old.is_closed()]:
+                del self._homes[old]
+            home = self._homes.setdefault(loop, _Home(loop))
+            self._home = home
+        return home
+
+    async def acquire(self, server: ServerAddress, deadline: float) -> Connection:
+        """The connection to a server.
+
+        Raises:
+            ConnectError: It cannot be reached.
+            AuthenticationError, ServerError: It wants nothing of us.
+        """
+        home = self._here()
+        connection = home.shared.get(server)
+        if connection is not None:
+            return connection
+        task = home.connecting.get(server)
+        if task is None:
+            task = home.loop.create_task(self._share(home, server))
+            task.add_done_callback(_look_at)
+            home.connecting[server] = task
+        try:
+            async with asyncio.timeout(deadline - clock()):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise ConnectError(f"{name_of(server)}: not connected in time") from None
+
+    def release(self, connection: Connection) -> None:
+        """Others may have it."""
+
+    async def dedicated(self, server: ServerAddress, deadline: float) -> Connection:
+        """A connection that nobody else gets; abort it after use."""
+        try:
+            async with asyncio.timeout(deadline - clock()):
+                return await self._connect(self._here(), server)
+        except TimeoutError:
+            raise ConnectError(f"{name_of(server)}: not connected in time") from None
+
+    async def perform(
+        self,
+        batches: dict[ServerAddress, list[Call]],
+        deadline: float,
+    ) -> dict[ServerAddress, list[Response | Exception]]:
+        """The answers to many requests of several servers, or why there are none."""
+        answers = await asyncio.gather(
+            *(self._perform(server, calls, deadline) for server, calls in batches.items())
+        )
+        return dict(zip(batches, answers, strict=True))
+
+    async def _perform(
+        self, server: ServerAddress, calls: list[Call], deadline: float
+    ) -> list[Response | Exception]:
+        try:
+            connection = await self.acquire(server, deadline)
+        except TransportError as error:
+            return [error] * len(calls)
+        return await connection.request_many(calls, deadline)
+
+    # ---- connecting
+
+    async def _share(self, home: _Home, server: ServerAddress) -> Connection:
+        try:
+            connection = await self._connect(home, server)
+            self._cluster.server_works(server)
+            home.shared[server] = connection
+            connection.when_unusable = lambda: self._forget(home, connection)
+            return connection
+        finally:
+            del home.connecting[server]
+
+    def _forget(self, home: _Home, connection: Connection) -> None:
+        if home.shared.get(connection.server) is connection:
+            del home.shared[connection.server]
+
+    async def _connect(self, home: _Home, server: ServerAddress) -> Connection:
+        limit = self._configuration.connect_timeout
+        try:
+            async with asyncio.timeout(limit):
+                return await self._negotiate(home, server)
+        except TimeoutError:
+            raise ConnectError(f"{name_of(server)}: not connected within {limit} s") from None
+        except ssl.SSLError as error:
+            raise ConnectError(f"{name_of(server)}: TLS: {error}") from error
+        except (OSError, DecodeError) as error:
+            raise ConnectError(f"{name_of(server)}: {error}") from error
+
+    async def _negotiate(self, home: _Home, server: ServerAddress) -> Connection:
+        refusal: UnknownVersionError | None = None
+        for version in self._versions_for(server):
+            try:
+                connection = await self._connect_in(home, server, version)
+            except UnknownVersionError as error:
+                refusal = error
+                continue
+            self._versions[server] = version
+            return connection
+        assert refusal is not None
+        raise refusal
+
+    def _versions_for(self, server: ServerAddress) -> list[Version]:
+        """What to try, beginning with what worked before."""
+        known = self._versions.get(server)
+        versions = handshake_versions(self._configuration.protocol_version)
+        return [version for version in versions if known is None or version <= known]
+
+    async def _connect_in(self, home: _Home, server: ServerAddress, version: Version) -> Connection:
+        host, port = server
+        tls: dict[str, Any] = {}
+        if self._context is not None:
+            tls = {
+                "ssl": self._context,
+                "server_hostname": self._configuration.sni_host_name or host,
+            }
+        _, connection = await home.loop.create_connection(
+            lambda: Connection(server, self._configuration), host, port, **tls
+        )
+        home.all.add(connection)
+        connection.when_gone = lambda: home.all.discard(connection)
+        try:
+            greeting = await connection.greet(version, encrypted=self._context is not None)
+            connection.open(greeting, self._cluster)
+        except BaseException:
+            connection.abort("the handshake failed")
+            raise
+        logger.debug("%s: connected, protocol version %s", name_of(server), greeting.version)
+        return connection
+
+    # ---- the end
+
+    def drop(self, connection: Connection) -> None:
+        """Close a dedicated connection."""
+        connection.abort("closed")
+
+    def retain(self, servers: set[ServerAddress]) -> None:
+        """Close the connections to all other servers as soon as nobody waits for an answer."""
+        home = self._home
+        if home is not None:
+            for server in [server for server in home.shared if server not in servers]:
+                home.shared[server].retire()
+
+    async def close(self) -> None:
+        """Close all connections. What waits for answers fails."""
+        self.closed = True
+        here = asyncio.get_running_loop()
+        homes, self._homes, self._home = self._homes, {}, None
+        for loop, home in homes.items():
+            if loop is here:
+                await _close(home)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_abort, home)
+
+    def after_fork(self) -> None:
+        """The parent goes on with what there was; it must not be touched here."""
+        _inherited.append((self._homes, self._home))
+        self._homes, self._home = {}, None
+
+
+def _abort(home: _Home) -> None:
+    for task in home.connecting.values():
+        task.cancel()
+    for connection in list(home.all):
+        connection.abort("the client is closed")
+
+
+async def _close(home: _Home) -> None:
+    connections = list(home.all)
+    _abort(home)
+    if connections:
+        # Sockets close at once; the limit is for a TLS connection whose peer does not answer.
+        await asyncio.wait([asyncio.ensure_future(c.gone()) for c in connections], timeout=1)
+
+
+def _look_at(task: asyncio.Task[Connection]) -> None:
+    """A connection that failed and for which nobody waits any more is no news."""
+    if not task.cancelled():
+        task.exception()
+
+
+_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
+_inherited: list[Any] = []
+
+
+def _after_fork() -> None:
+    for driver in list(_drivers):
+        driver.after_fork()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,641 @@
+"""Sessions on blocking sockets: a bounded pool of connections to each server, one thread on each.
+
+The counterpart for asyncio is _async/driver.py: what the API uses has the same names there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import select
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Any, Final
+
+from hotrod_codec import Response
+from hotrod_codec.client.cluster import Call, Cluster
+from hotrod_codec.client.config import Configuration
+from hotrod_codec.client.session import (
+    ConnectError,
+    Header,
+    NotSentError,
+    Session,
+    handshake,
+    handshake_versions,
+    name_of,
+)
+from hotrod_codec.client.sockets import set_options
+from hotrod_codec.errors import (
+    DecodeError,
+    EncodeError,
+    RequestTimeoutError,
+    TransportError,
+    UnknownVersionError,
+)
+from hotrod_codec.ops import Op, Version
+from hotrod_codec.values import ServerAddress
+
+__all__ = ["Connection", "Driver", "clock", "sleep"]
+
+logger = logging.getLogger(__name__)
+
+_FRESH: Final = 0.25
+"""Seconds for which a connection that was not used is taken to be as it was."""
+
+_WINDOW: Final = 2**15
+"""Bytes of requests that wait for answers when many are sent at once. The buffers of the system
+hold so much: sending never waits for a server that waits for us to read."""
+
+_PING: Final = Header("")
+
+clock = time.monotonic
+sleep = time.sleep
+
+
+class _Slot:
+    """The answer to one request."""
+
+    __slots__ = ("result",)
+
+    def __init__(self) -> None:
+        self.result: Response | Exception | None = None
+
+    def resolve(self, response: Response, /) -> None:
+        self.result = response
+
+    def fail(self, error: Exception, /) -> None:
+        self.result = error
+
+
+class Connection:
+    """One connection. Used by one thread at a time, but for `interrupt`.
+
+    Attributes:
+        server: Whose.
+        session: Its state.
+        usable: Whether it takes requests.
+        released_at: When it was last used.
+        pool: Where it belongs; None: it is somebody's own.
+    """
+
+    def __init__(self, server: ServerAddress, sock: socket.socket, session: Session) -> None:
+        self.server = server
+        self.session = session
+        self.usable = True
+        self.released_at = 0.0
+        self.pool: _Pool | None = None
+        self._sock = sock
+        # The system's own timeouts cost nothing; Python's are a poll() before each call.
+        self._by_system = not isinstance(sock, ssl.SSLSocket) and os.name == "posix"
+        self._limit = 0.0
+        if self._by_system:
+            sock.settimeout(None)
+
+    # ---- requests
+
+    def request(self, call: Call, deadline: float) -> Response:
+        """The answer, which may be an error answer.
+
+        Raises:
+            TransportError, RequestTimeoutError, EncodeError: There is none.
+        """
+        slot = _Slot()
+        session = self.session
+        data = session.submit(
+            call.op,
+            slot,
+            deadline,
+            call.state.routing.topology_id,
+            call.header,
+            call.fields,
+            call.into,
+        )
+        try:
+            self._send(data, deadline)
+            while slot.result is None:
+                self._receive(deadline)
+        except TransportError as error:
+            self._lose(error)
+        except TimeoutError:
+            session.abandon(session.last_id)
+            raise RequestTimeoutError(
+                f"{call.op.name}: no answer from {name_of(self.server)} in time"
+            ) from None
+        except BaseException:
+            self.abort("interrupted")
+            raise
+        result = slot.result
+        if isinstance(result, Exception):
+            raise result
+        assert result is not None
+        return result
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        """Send all of it, or lose the connection: half a request is of no use to anybody."""
+        self._arm(deadline)
+        sent = 0
+        session = self.session
+        try:
+            sent = self._sock.send(data)
+            session.flushed_id = session.last_id
+            while sent < len(data):
+                self._arm(deadline)
+                sent += self._sock.send(memoryview(data)[sent:])
+        except (TimeoutError, BlockingIOError):
+            raise TransportError(f"{name_of(self.server)} took no request in time") from None
+        except OSError as error:
+            raise TransportError(f"{name_of(self.server)}: {error}") from error
+
+    def _receive(self, deadline: float) -> None:
+        """Take in what comes. Raises TimeoutError when nothing does."""
+        self._arm(deadline)
+        try:
+            count = self._sock.recv_into(self.session.buffer())
+        except BlockingIOError:
+            raise TimeoutError from None
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise TransportError(f"{name_of(self.server)}: {error}") from error
+        if count == 0:
+            raise TransportError(f"{name_of(self.server)} closed the connection")
+        self.session.received(count)
+
+    def _arm(self, deadline: float) -> None:
+        left = deadline - clock()
+        if left <= 0:
+            raise TimeoutError
+        limit = self._limit
+        if limit * 0.9 <= left <= limit * 1.1:
+            return
+        self._limit = left
+        if not self._by_system:
+            self._sock.settimeout(left)
+            return
+        seconds = int(left)
+        value = struct.pack("@ll", seconds, int((left - seconds) * 1e6) or 1)
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        except OSError as error:
+            raise TransportError(f"{name_of(self.server)}: {error}") from error
+
+    # ---- the end
+
+    def is_alive(self, configuration: Configuration) -> bool:
+        """Whether it may be trusted again after it was not used for some time."""
+        idle = clock() - self.released_at
+        try:
+            if not self._catch_up():
+                return False
+            if idle > configuration.ping_interval:
+                self._ping(min(configuration.request_timeout, configuration.connect_timeout))
+        except (TransportError, TimeoutError):
+            return False
+        return self.usable and not self.session.abandoned
+
+    def _catch_up(self) -> bool:
+        """Read what came in the meantime: answers that came too late, or the end."""
+        encrypted = isinstance(self._sock, ssl.SSLSocket)
+        while _is_readable(self._sock):
+            if not self.session.abandoned and not encrypted:
+                return False
+            try:
+                self._receive(clock() + 0.05)
+            except TimeoutError:  # what came was only for TLS
+                return encrypted
+        return True
+
+    def _ping(self, seconds: float) -> None:
+        slot = _Slot()
+        deadline = clock() + seconds
+        self._send(self.session.submit(Op.PING, slot, deadline, -1, _PING, {}), deadline)
+        while slot.result is None:
+            self._receive(deadline)
+
+    def _lose(self, error: TransportError) -> None:
+        self.usable = False
+        self.session.fail(error)
+        self._sock.close()
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self.interrupt(reason)
+        self._sock.close()
+
+    def interrupt(self, reason: str) -> None:
+        """From any thread: let the one that waits for an answer get an error."""
+        self.usable = False
+        if self.session.failure is None:
+            self.session.failure = TransportError(reason)
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def leave_to_parent(self) -> None:
+        """In a child process: let go of the socket, which the parent goes on with. No shutdown,
+        no goodbye of TLS: they would end the parent's conversation."""
+        self.usable = False
+        self.session.failure = TransportError("the connection belongs to the parent process")
+        with contextlib.suppress(OSError):
+            os.close(self._sock.detach())
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    """Whether there is something to read, or the end."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
+
+
+class _Run:
+    """Many requests on one connection, as many at once as fit into the window."""
+
+    def __init__(self, connection: Connection, calls: list[Call], deadline: float) -> None:
+        self.connection = connection
+        self.results: list[Response | Exception | None] = [None] * len(calls)
+        self._calls = calls
+        self._deadline = deadline
+        self._next = 0
+        self._left = len(calls)
+        self._open_bytes = 0
+
+    def put(self, index: int, size: int, result: Response | Exception) -> None:
+        self.results[index] = result
+        self._left -= 1
+        self._open_bytes -= size
+
+    def go_on(self) -> bool:
+        """Send what may be sent."""
+        session = self.connection.session
+        out = []
+        while self._next < len(self._calls) and self._open_bytes < _WINDOW:
+            index, call = self._next, self._calls[self._next]
+            self._next += 1
+            item = _Item(self, index)
+            try:
+                data = session.submit(
+                    call.op,
+                    item,
+                    self._deadline,
+                    call.state.routing.topology_id,
+                    call.header,
+                    call.fields,
+                    call.into,
+                )
+            except (TransportError, EncodeError, TypeError) as error:
+                self.put(index, 0, error)
+                continue
+            item.size = len(data)
+            self._open_bytes += len(data)
+            out.append(data)
+        if out:
+            self.connection._send(out[0] if len(out) == 1 else b"".join(out), self._deadline)
+        return self._left > 0
+
+    def take(self) -> bool:
+        """Wait until half of the window is free; whether there is something left to do."""
+        more = self._next < len(self._calls)
+        while self._left and not (more and self._open_bytes <= _WINDOW // 2):
+            self.connection._receive(self._deadline)
+        return self._left > 0
+
+    def fail(self, error: Exception) -> None:
+        """Fail all that have no answer."""
+        for index, result in enumerate(self.results):
+            if result is None:
+                sent = index < self._next
+                self.results[index] = error if sent else NotSentError(str(error))
+        self._left = 0
+
+
+class _Item:
+    """One answer of a run."""
+
+    __slots__ = ("index", "run", "size")
+
+    def __init__(self, run: _Run, index: int) -> None:
+        self.run = run
+        self.index = index
+        self.size = 0
+
+    def resolve(self, response: Response, /) -> None:
+        self.run.put(self.index, self.size, response)
+
+    def fail(self, error: Exception, /) -> None:
+        self.run.put(self.index, self.size, error)
+
+
+class _Pool:
+    """The connections to one server."""
+
+    def __init__(self, most: int) -> None:
+        self.idle: deque[Connection] = deque()
+        self.count = 0
+        self.waiting = 0
+        self.retired = False
+        self.room = threading.Condition()
+        self._most = most
+
+    def take(self, deadline: float) -> Connection | None:
+        """One that is idle; None: make one. Raises NotSentError when there is no room."""
+        with contextlib.suppress(IndexError):
+            return self.idle.pop()
+        with self.room:
+            self.waiting += 1
+            try:
+                while True:
+                    with contextlib.suppress(IndexError):
+                        return self.idle.pop()
+                    if self.count < self._most:
+                        self.count += 1
+                        return None
+                    left = deadline - clock()
+                    if left <= 0 or not self.room.wait(left):
+                        text = f"all {self._most} connections were in use for too long"
+                        raise NotSentError(f"{text}; max_connections allows more")
+            finally:
+                self.waiting -= 1
+
+    def give(self, connection: Connection) -> None:
+        """It may be taken again."""
+        connection.released_at = clock()
+        self.idle.append(connection)
+        if self.waiting:
+            with self.room:
+                self.room.notify()
+
+    def forget(self) -> None:
+        """There is one less."""
+        with self.room:
+            self.count -= 1
+            self.room.notify()
+
+
+class Driver:
+    """All connections of a client."""
+
+    def __init__(self, configuration: Configuration, cluster: Cluster) -> None:
+        self._configuration = configuration
+        self._cluster = cluster
+        self._context: ssl.SSLContext | None = configuration.make_ssl_context()
+        self._pools: dict[ServerAddress, _Pool] = {}
+        self._all: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._versions: dict[ServerAddress, Version] = {}
+        self.closed = False
+        _drivers.add(self)
+
+    def acquire(self, server: ServerAddress, deadline: float) -> Connection:
+        """A connection to a server, for this thread alone until it is released.
+
+        Raises:
+            ConnectError: It cannot be reached.
+            NotSentError: All connections are in use.
+            AuthenticationError, ServerError: It wants nothing of us.
+        """
+        pool = self._pools.get(server)
+        if pool is None:
+            pool = self._pool(server)
+        while True:
+            connection = pool.take(deadline)
+            if connection is None:
+                break
+            fresh = clock() - connection.released_at < _FRESH
+            if fresh and connection.usable and not connection.session.abandoned:
+                return connection
+            if connection.is_alive(self._configuration):
+                return connection
+            self._discard(connection)
+        try:
+            connection = self._connect(server, deadline)
+        except BaseException:
+            pool.forget()
+            raise
+        connection.pool = pool
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Others may have it."""
+        pool = connection.pool
+        if pool is None or pool.retired or not connection.usable:
+            self._discard(connection)
+        else:
+            pool.give(connection)
+
+    def dedicated(self, server: ServerAddress, deadline: float) -> Connection:
+        """A connection that nobody else gets; abort it after use."""
+        return self._connect(server, deadline)
+
+    def perform(
+        self, batches: dict[ServerAddress, list[Call]], deadline: float
+    ) -> dict[ServerAddress, list[Response | Exception]]:
+        """The answers to many requests of several servers, or why there are none."""
+        answers: dict[ServerAddress, list[Response | Exception]] = {}
+        runs: list[_Run] = []
+        try:
+            # Always in the same order: two threads that wait for each other would wait for ever.
+            for server in sorted(batches):
+                try:
+                    connection = self.acquire(server, deadline)
+                except TransportError as error:
+                    answers[server] = [error] * len(batches[server])
+                else:
+                    runs.append(_Run(connection, batches[server], deadline))
+            self._perform(runs)
+        except BaseException:
+            for run in runs:
+                run.connection.abort("interrupted")
+            raise
+        finally:
+            for run in runs:
+                self.release(run.connection)
+        for run in runs:
+            answers[run.connection.server] = run.results  # type: ignore[assignment]
+        return answers
+
+    def _perform(self, runs: list[_Run]) -> None:
+        todo = runs
+        while todo:
+            steps = [(run, run.go_on) for run in todo] + [(run, run.take) for run in todo]
+            going = set(todo)
+            for run, step in steps:
+                if run not in going:
+                    continue
+                try:
+                    if not step():
+                        going.discard(run)
+                except TransportError as error:
+                    run.connection._lose(error)
+                    run.fail(error)
+                    going.discard(run)
+                except TimeoutError:
+                    server = name_of(run.connection.server)
+                    run.fail(RequestTimeoutError(f"no answer from {server} in time"))
+                    run.connection.abort("timed out")
+                    going.discard(run)
+            todo = [run for run in todo if run in going]
+
+    # ---- connecting
+
+    def _pool(self, server: ServerAddress) -> _Pool:
+        with self._lock:
+            if self.closed:
+                raise NotSentError("the client is closed")
+            pool = self._pools.get(server)
+            if pool is None:
+                pool = self._pools[server] = _Pool(self._configuration.max_connections)
+            return pool
+
+    def _connect(self, server: ServerAddress, deadline: float) -> Connection:
+        limit = self._configuration.connect_timeout
+        deadline = min(deadline, clock() + limit)
+        try:
+            connection = self._negotiate(server, deadline)
+        except TimeoutError:
+            raise ConnectError(f"{name_of(server)}: not connected within {limit} s") from None
+        except ssl.SSLError as error:
+            raise ConnectError(f"{name_of(server)}: TLS: {error}") from error
+        except (OSError, DecodeError) as error:
+            raise ConnectError(f"{name_of(server)}: {error}") from error
+        with self._lock:
+            if self.closed:
+                connection.abort("the client is closed")
+                raise NotSentError("the client is closed")
+            self._all.add(connection)
+        self._cluster.server_works(server)
+        return connection
+
+    def _negotiate(self, server: ServerAddress, deadline: float) -> Connection:
+        refusal: UnknownVersionError | None = None
+        for version in self._versions_for(server):
+            try:
+                connection = self._connect_in(server, version, deadline)
+            except UnknownVersionError as error:
+                refusal = error
+                continue
+            self._versions[server] = version
+            return connection
+        assert refusal is not None
+        raise refusal
+
+    def _versions_for(self, server: ServerAddress) -> list[Version]:
+        """What to try, beginning with what worked before."""
+        known = self._versions.get(server)
+        versions = handshake_versions(self._configuration.protocol_version)
+        return [version for version in versions if known is None or version <= known]
+
+    def _connect_in(self, server: ServerAddress, version: Version, deadline: float) -> Connection:
+        c = self._configuration
+        sock = socket.create_connection(server, timeout=_left(deadline))
+        try:
+            set_options(sock, c)
+            if self._context is not None:
+                name = c.sni_host_name or server.host
+                sock = self._context.wrap_socket(sock, server_hostname=name)
+            talk = handshake(
+                c, version, nonce=secrets.token_urlsafe(24), encrypted=self._context is not None
+            )
+            greeting = _converse(talk, sock, server, deadline)
+            session = Session(
+                server,
+                greeting.version,
+                intelligence=self._cluster.intelligence,
+                limits=c.limits,
+                legacy_server=c.legacy_server,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        logger.debug("%s: connected, protocol version %s", name_of(server), greeting.version)
+        return Connection(server, sock, session)
+
+    # ---- the end
+
+    def _discard(self, connection: Connection) -> None:
+        connection.abort("the connection is of no use any more")
+        with self._lock:
+            self._all.discard(connection)
+        if connection.pool is not None:
+            connection.pool.forget()
+
+    def drop(self, connection: Connection) -> None:
+        """Close a dedicated connection."""
+        self._discard(connection)
+
+    def retain(self, servers: set[ServerAddress]) -> None:
+        """Close the connections to all other servers as soon as they are not in use."""
+        with self._lock:
+            gone = [self._pools.pop(s) for s in list(self._pools) if s not in servers]
+        self._retire(gone)
+
+    def _retire(self, pools: list[_Pool]) -> None:
+        for pool in pools:
+            pool.retired = True
+            with contextlib.suppress(IndexError):
+                while True:
+                    self._discard(pool.idle.pop())
+
+    def close(self) -> None:
+        """Close all connections. What waits for answers fails."""
+        with self._lock:
+            self.closed = True
+            pools, self._pools = list(self._pools.values()), {}
+        self._retire(pools)
+        with self._lock:
+            in_use = list(self._all)
+        for connection in in_use:
+            connection.interrupt("the client is closed")
+
+    def after_fork(self) -> None:
+        """In the child: everything there was is the parent's."""
+        for connection in self._all:
+            connection.leave_to_parent()
+        self._all = set()
+        self._pools = {}
+        self._lock = threading.Lock()
+        self._cluster.after_fork()
+
+
+def _left(deadline: float) -> float:
+    left = deadline - clock()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _converse(talk: Any, sock: socket.socket, server: ServerAddress, deadline: float) -> Any:
+    """Let `talk` speak with the server until it has its result."""
+    out = next(talk)
+    try:
+        while True:
+            sock.settimeout(_left(deadline))
+            if out:
+                sock.sendall(out)
+            data = sock.recv(2**16)
+            if not data:
+                raise TransportError(f"{name_of(server)} closed the connection")
+            out = talk.send(data)
+    except StopIteration as end:
+        return end.value
+
+
+_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for driver in list(_drivers):
+        driver.after_fork()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,425 @@
+"""Which server gets a request, and what follows when it fails. No I/O; time is an argument.
+
+Here: what is known of each cache's servers and of who owns which keys, the servers that failed
+lately, other clusters to go to, and the rule for what may be tried again. All methods may be
+called from several threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from hotrod_codec import HashWheel, segment_of
+from hotrod_codec.client.config import Configuration
+from hotrod_codec.client.session import Header, Into, NotSentError, name_of
+from hotrod_codec.errors import (
+    IllegalLifecycleStateError,
+    LimitError,
+    NodeSuspectedError,
+    RequestTimeoutError,
+    TransportError,
+)
+from hotrod_codec.ops import Intelligence, Op, Version
+from hotrod_codec.values import MediaType, ServerAddress, Topology
+
+__all__ = [
+    "DEFAULT_CLUSTER",
+    "Balancer",
+    "CacheState",
+    "Call",
+    "Cluster",
+    "RoundRobin",
+    "Routing",
+    "may_retry",
+]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CLUSTER: Final = ""
+"""The name of the cluster of `addresses`."""
+
+_NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
+_UNKNOWN: Final = -1
+_SWITCHED: Final = -2  # tells the server that what we knew was of another cluster
+
+READS: Final = frozenset(
+    {
+        Op.GET,
+        Op.GET_ALL,
+        Op.GET_WITH_METADATA,
+        Op.GET_WITH_VERSION,
+        Op.CONTAINS_KEY,
+        Op.BULK_GET,
+        Op.BULK_GET_KEYS,
+        Op.PING,
+        Op.QUERY,
+        Op.SIZE,
+        Op.STATS,
+        Op.COUNTER_GET,
+        Op.COUNTER_GET_CONFIGURATION,
+        Op.COUNTER_GET_NAMES,
+        Op.COUNTER_IS_DEFINED,
+        Op.GET_MULTIMAP,
+        Op.GET_MULTIMAP_WITH_METADATA,
+        Op.SIZE_MULTIMAP,
+        Op.CONTAINS_ENTRY_MULTIMAP,
+        Op.CONTAINS_KEY_MULTIMAP,
+        Op.CONTAINS_VALUE_MULTIMAP,
+    }
+)
+"""What may be done twice without anybody noticing."""
+
+
+class Balancer(Protocol):
+    """Chooses servers for requests that any server can answer. Each cache has its own; calls do
+    not overlap."""
+
+    def set_servers(self, servers: Sequence[ServerAddress], /) -> None:
+        """These are the servers from now on: one or more."""
+
+    def next_server(self, failed: Collection[ServerAddress], /) -> ServerAddress:
+        """A server, if possible none of `failed`."""
+        ...
+
+
+class RoundRobin:
+    """One after the other."""
+
+    def __init__(self) -> None:
+        self._servers: Sequence[ServerAddress] = ()
+        self._next = -1
+
+    def set_servers(self, servers: Sequence[ServerAddress], /) -> None:
+        self._servers = servers
+        self._next = -1
+
+    def next_server(self, failed: Collection[ServerAddress], /) -> ServerAddress:
+        servers = self._servers
+        for _ in servers:
+            self._next = (self._next + 1) % len(servers)
+            if servers[self._next] not in failed:
+                break
+        return servers[self._next]
+
+
+class Routing:
+    """What one topology says. Immutable.
+
+    Attributes:
+        topology_id: To send with each request.
+        servers: All of them, each once.
+        segments: For each segment its owners, primary first; empty when keys have no owners, or
+            the version (1.x) has none.
+    """
+
+    __slots__ = ("_wheel", "_wheel_servers", "segments", "servers", "topology_id")
+
+    def __init__(
+        self,
+        topology_id: int,
+        servers: Iterable[ServerAddress],
+        segments: tuple[tuple[ServerAddress, ...], ...] = (),
+        wheel: HashWheel | None = None,
+    ) -> None:
+        self.topology_id = topology_id
+        self._wheel = wheel
+        self._wheel_servers = tuple(servers)
+        self.servers = tuple(dict.fromkeys(self._wheel_servers))
+        self.segments = segments
+
+    @classmethod
+    def of(cls, topology: Topology, address_map: Any) -> Routing:
+        """The routing that a topology describes, its addresses as they can be reached."""
+        servers = [_reachable(server, address_map) for server in topology.servers]
+        if topology.hash_version in (2, 3) and topology.segment_owners:
+            owners = {
+                numbers: tuple(servers[i] for i in numbers)
+                for numbers in set(topology.segment_owners)
+            }
+            return cls(topology.id, servers, tuple(owners[n] for n in topology.segment_owners))
+        # Version 1 of the hash is older than servers that are still about: no owners then.
+        if topology.hash_version == 2 and topology.hash_ids and topology.hash_space:
+            wheel = HashWheel(
+                topology.hash_ids,
+                hash_space=topology.hash_space,
+                virtual_nodes=topology.virtual_nodes,
+            )
+            return cls(topology.id, servers, wheel=wheel)
+        return cls(topology.id, servers)
+
+    def owners_of(self, key: bytes) -> tuple[ServerAddress, ...]:
+        """Who has this key, primary first; nobody in particular: empty."""
+        if self.segments:
+            return self.segments[segment_of(key, len(self.segments))]
+        if self._wheel is not None:
+            return (self._wheel_servers[self._wheel.owner_of(key)],)
+        return ()
+
+
+def _reachable(server: ServerAddress, address_map: Any) -> ServerAddress:
+    if address_map is None:
+        return server
+    if isinstance(address_map, Mapping):
+        return ServerAddress(*address_map.get(server, server))
+    return ServerAddress(*address_map(*server))
+
+
+@dataclass(slots=True, eq=False)
+class CacheState:
+    """What a client knows of one cache.
+
+    Attributes:
+        name: Its name.
+        routing: Of its latest topology.
+        balancer: For what has no key.
+        known: Whether the server was asked for the cache, so that the next two are known.
+        key_type, value_type: How the server stores; None: it did not say.
+        version: The protocol version of the answer that said so.
+    """
+
+    name: str
+    routing: Routing
+    balancer: Balancer
+    known: bool = False
+    key_type: MediaType | None = None
+    value_type: MediaType | None = None
+    version: Version = Version.V4_1
+
+
+class Call:
+    """One request, wherever it goes.
+
+    Attributes:
+        op: The operation.
+        state: Of its cache.
+        header: What goes in front.
+        fields: The body, as for encode_request.
+        key: What decides where it goes, as the server stores it; None: any server.
+        into: What the answer's list becomes.
+    """
+
+    __slots__ = ("fields", "header", "into", "key", "op", "state")
+
+    def __init__(
+        self,
+        op: Op,
+        state: CacheState,
+        header: Header,
+        fields: Mapping[str, Any] = _NO_FIELDS,
+        key: bytes | None = None,
+        into: Into = "pairs",
+    ) -> None:
+        self.op = op
+        self.state = state
+        self.header = header
+        self.fields = fields
+        self.key = key
+        self.into: Into = into
+
+
+class Cluster:
+    """The servers of a client.
+
+    Attributes:
+        generation: Changes when the client goes to another cluster: topologies in answers to
+            requests of an older generation concern servers that are of no interest any more.
+        name: Of the current cluster.
+        intelligence: What to tell its servers.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._address_map = configuration.address_map
+        self._failure_timeout = configuration.server_failure_timeout
+        self._make_balancer = configuration.balancer or RoundRobin
+        self._sites: dict[str, tuple[tuple[ServerAddress, ...], Intelligence]] = {
+            DEFAULT_CLUSTER: (configuration.addresses, configuration.client_intelligence)
+        }
+        for name, settings in configuration.clusters.items():
+            intelligence = settings.client_intelligence or configuration.client_intelligence
+            self._sites[name] = settings.addresses, intelligence
+        self.name = DEFAULT_CLUSTER
+        self.generation = 0
+        self._seeds, self.intelligence = self._sites[self.name]
+        self._failed: dict[ServerAddress, float] = {}
+        self._caches: dict[str, CacheState] = {}
+        self._lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        """Another thread may have held the lock."""
+        self._lock = threading.Lock()
+
+    def cache(self, name: str) -> CacheState:
+        """What is known of a cache; always the same object."""
+        state = self._caches.get(name)
+        if state is None:
+            with self._lock:
+                state = self._caches.get(name)
+                if state is None:
+                    balancer: Balancer = self._make_balancer()
+                    balancer.set_servers(self._seeds)
+                    state = CacheState(name, Routing(_UNKNOWN, self._seeds), balancer)
+                    self._caches[name] = state
+        return state
+
+    # ---- choosing
+
+    def choose(
+        self,
+        state: CacheState,
+        key: bytes | None,
+        tried: Collection[ServerAddress],
+        now: float,
+    ) -> ServerAddress:
+        """The server for a request.
+
+        Args:
+            key: As in Call.
+            tried: Those that failed this request before.
+            now: On the clock of `server_failed`.
+        """
+        routing = state.routing
+        if key is not None:
+            owners = routing.owners_of(key)
+            if owners and not tried and not self._failed:
+                return owners[0]
+            for server in owners:
+                if server not in tried and not self._is_failed(server, now):
+                    return server
+        with self._lock:
+            return self._choose_any(state, tried, now)
+
+    def _choose_any(
+        self, state: CacheState, tried: Collection[ServerAddress], now: float
+    ) -> ServerAddress:
+        bad = {*tried, *(s for s in tuple(self._failed) if self._is_failed(s, now))}
+        server = state.balancer.next_server(bad)
+        if server not in bad:
+            return server
+        # The addresses in a topology may be of no use from here, those that we were given may.
+        for seed in self._seeds:
+            if seed not in bad:
+                return seed
+        servers = (*state.routing.servers, *self._seeds)
+        if all(self._is_failed(s, now) for s in servers) and self._switch_from_dead(now):
+            return state.balancer.next_server(())
+        # All have failed. Those that this request has not seen yet may be back.
+        for server in servers:
+            if server not in tried:
+                return server
+        return state.balancer.next_server(())
+
+    def _is_failed(self, server: ServerAddress, now: float) -> bool:
+        until = self._failed.get(server)
+        if until is None:
+            return False
+        if until > now:
+            return True
+        self._failed.pop(server, None)
+        return False
+
+    # ---- learning
+
+    def server_failed(self, server: ServerAddress, now: float) -> None:
+        """It could not be reached: leave it alone for a while."""
+        self._failed[server] = now + self._failure_timeout
+
+    def server_works(self, server: ServerAddress) -> None:
+        """It could be reached."""
+        if self._failed:
+            self._failed.pop(server, None)
+
+    def learn(self, state: CacheState, topology: Topology, generation: int) -> bool:
+        """Take in the topology of an answer.
+
+        Args:
+            generation: When the request was sent.
+
+        Returns:
+            Whether there is news.
+        """
+        if not topology.servers:
+            return False
+        with self._lock:
+            if generation != self.generation or topology.id == state.routing.topology_id:
+                return False
+            routing = Routing.of(topology, self._address_map)
+            if routing.servers != state.routing.servers:
+                state.balancer.set_servers(routing.servers)
+                logger.info(
+                    "cache %r: topology %d, servers %s",
+                    state.name,
+                    topology.id,
+                    ", ".join(name_of(server) for server in routing.servers),
+                )
+            for gone in set(state.routing.servers).difference(routing.servers):
+                self._failed.pop(gone, None)
+            state.routing = routing
+            return True
+
+    def servers(self) -> set[ServerAddress]:
+        """All that may be asked for something."""
+        with self._lock:
+            found = set(self._seeds)
+            for state in self._caches.values():
+                found.update(state.routing.servers)
+            return found
+
+    # ---- other clusters
+
+    def switch(self, name: str) -> bool:
+        """Go to another cluster; False: there is none of that name."""
+        with self._lock:
+            if name not in self._sites:
+                return False
+            if name != self.name:
+                self._go_to(name)
+            return True
+
+    def _switch_from_dead(self, now: float) -> bool:
+        """All servers of this cluster have failed: go to the next, in order of definition."""
+        names = list(self._sites)
+        at = names.index(self.name)
+        for name in (*names[at + 1 :], *names[:at]):
+            if any(not self._is_failed(seed, now) for seed in self._sites[name][0]):
+                self._go_to(name)
+                return True
+        return False
+
+    def _go_to(self, name: str) -> None:
+        logger.warning("going to cluster %r", name or "default")
+        self.name = name
+        self.generation += 1
+        self._seeds, self.intelligence = self._sites[name]
+        for state in self._caches.values():
+            state.known = False
+            state.routing = Routing(_SWITCHED, self._seeds)
+            state.balancer.set_servers(self._seeds)
+
+
+def may_retry(error: BaseException, op: Op, *, retry_writes: bool) -> bool:
+    """Whether a request may be tried again after `error`.
+
+    Reads always, if it makes sense. Writes only if they were surely not done: otherwise they could
+    be done twice, or overwrite what came in between; `retry_writes` allows that.
+    """
+    if isinstance(error, NotSentError):
+        return True
+    if isinstance(error, TransportError):
+        return (op in READS or retry_writes) and not _is_too_large(error)
+    if isinstance(error, RequestTimeoutError | NodeSuspectedError | IllegalLifecycleStateError):
+        return op in READS or retry_writes
+    return False
+
+
+def _is_too_large(error: BaseException | None) -> bool:
+    """An answer beyond our limits would be so again."""
+    while error is not None:
+        if isinstance(error, LimitError):
+            return True
+        error = error.__cause__
+    return False

@@ -1,0 +1,470 @@
+"""One connection without its socket: requests in, bytes out; bytes in, results out.
+
+Here: message ids, which answer belongs to whom, the handshake, what happens to those that nobody
+waits for any more. A driver moves the bytes, waits, and knows the time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from hotrod_codec import (
+    CacheEncoder,
+    Event,
+    Limits,
+    Reader,
+    RequestContext,
+    Response,
+    decode_response,
+    encode_request,
+)
+from hotrod_codec.client.config import Configuration
+from hotrod_codec.errors import (
+    AuthenticationError,
+    DecodeError,
+    RequestTimeoutError,
+    TransportError,
+)
+from hotrod_codec.ops import Flag, Intelligence, Op, Status, Version
+from hotrod_codec.sasl import choose_mechanism, client_exchange
+from hotrod_codec.values import MediaType, ServerAddress
+
+__all__ = [
+    "NO_FLAGS",
+    "ConnectError",
+    "Greeting",
+    "Header",
+    "Into",
+    "NotSentError",
+    "Session",
+    "Waiter",
+    "handshake",
+    "handshake_versions",
+    "name_of",
+]
+
+logger = logging.getLogger(__name__)
+
+NO_FLAGS: Final = Flag(0)
+
+Into: TypeAlias = Literal["pairs", "dict", "lists", "batch"]
+"""What the list of an answer becomes."""
+
+
+class NotSentError(TransportError):
+    """The connection failed before anything of this request was sent: it was surely not done."""
+
+
+class ConnectError(NotSentError):
+    """A server cannot be reached, or is none."""
+
+
+class Waiter(Protocol):
+    """Who gets the answer to a request: called once, one or the other."""
+
+    def resolve(self, response: Response, /) -> None:
+        """The answer, which may be an error answer."""
+
+    def fail(self, error: Exception, /) -> None:
+        """There will be no answer."""
+
+
+class _Nobody:
+    """Waits for an answer that has to be read, as others come behind it, but is of no use."""
+
+    def resolve(self, response: Response, /) -> None:
+        pass
+
+    def fail(self, error: Exception, /) -> None:
+        pass
+
+
+_NOBODY: Final = _Nobody()
+# After these the server looks for the next request in the middle of this one.
+_OUT_OF_STEP: Final = frozenset(
+    {Status.INVALID_MAGIC_OR_MESSAGE_ID, Status.UNKNOWN_COMMAND, Status.UNKNOWN_VERSION}
+)
+
+
+def name_of(server: ServerAddress) -> str:
+    """ "host:port", for messages."""
+    host, port = server
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Header:
+    """What stands in the headers of one view of a cache, beside the topology's id.
+
+    Attributes:
+        cache: The cache's name.
+        flags: As they are.
+        key_media_type, value_media_type: Left out in versions that have none.
+    """
+
+    __slots__ = ("_all", "_hash", "cache", "flags", "key_media_type", "value_media_type")
+
+    def __init__(
+        self,
+        cache: str,
+        flags: Flag = NO_FLAGS,
+        key_media_type: MediaType | None = None,
+        value_media_type: MediaType | None = None,
+    ) -> None:
+        self.cache = cache
+        self.flags = flags
+        self.key_media_type = key_media_type
+        self.value_media_type = value_media_type
+        self._all = cache, flags, key_media_type, value_media_type
+        self._hash = hash(self._all)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Header) and self._all == other._all)
+
+    def encoder(self, version: Version, intelligence: Intelligence) -> CacheEncoder:
+        """What encodes requests with this header."""
+        typed = version >= Version.V2_8
+        return CacheEncoder(
+            self.cache,
+            version=version,
+            flags=self.flags,
+            intelligence=intelligence,
+            key_media_type=self.key_media_type if typed else None,
+            value_media_type=self.value_media_type if typed else None,
+        )
+
+
+class Session:
+    """The state of one connection that is past its handshake.
+
+    Args:
+        server: Whose, for messages.
+        version: What the handshake found.
+        intelligence: How much of its cluster the server shall tell.
+        limits, legacy_server: As for Reader.
+
+    Attributes:
+        version: Of all requests.
+        last_id: The message id of the latest request.
+        flushed_id: Up to which message id requests went to the network; the driver says.
+        received_bytes: How many came so far; tells a slow server from a silent one.
+        failure: Why it is over; None while it is not.
+    """
+
+    def __init__(
+        self,
+        server: ServerAddress,
+        version: Version,
+        *,
+        intelligence: Intelligence = Intelligence.BASIC,
+        limits: Limits | None = None,
+        legacy_server: bool = False,
+    ) -> None:
+        self.server = server
+        self.version = version
+        self.intelligence = intelligence
+        self.last_id = 0
+        self.flushed_id = 0
+        self.received_bytes = 0
+        self.failure: TransportError | None = None
+        self._reader = Reader(limits=limits, legacy_server=legacy_server)
+        self.buffer = self._reader.buffer
+        self._pending: dict[int, tuple[Waiter, float, Op]] = {}
+        self._abandoned = 0
+        self._encoders: dict[Header, CacheEncoder] = {}
+        self._listeners: dict[bytes, Callable[[Event], None]] = {}
+
+    @property
+    def pending(self) -> int:
+        """How many requests have no answer yet, those included that nobody waits for."""
+        return len(self._pending)
+
+    @property
+    def abandoned(self) -> int:
+        """For how many of `pending` nobody waits."""
+        return self._abandoned
+
+    def submit(
+        self,
+        op: Op,
+        waiter: Waiter,
+        deadline: float,
+        topology_id: int,
+        header: Header,
+        fields: Mapping[str, Any],
+        into: Into = "pairs",
+    ) -> bytes:
+        """The bytes of a request, whose answer `waiter` will get.
+
+        Args:
+            deadline: When to give up, on the clock of `expire`.
+            fields: Of the body, as for encode_request.
+            into: What the answer's list becomes, as for Reader.expect.
+
+        Raises:
+            EncodeError: It cannot be said in this version. Nothing has happened.
+            NotSentError: The session is over.
+        """
+        if self.failure is not None:
+            raise NotSentError(str(self.failure))
+        encoder = self._encoders.get(header)
+        if encoder is None:
+            encoder = self._encoders[header] = header.encoder(self.version, self.intelligence)
+        if encoder.topology_id != topology_id:
+            encoder.topology_id = topology_id
+        message_id = self.last_id + 1
+        data = encoder.encode(op, message_id, **fields)
+        self._reader.expect(encoder.context(op), message_id, into=into)
+        self._pending[message_id] = waiter, deadline, op
+        self.last_id = message_id
+        return data
+
+    def received(self, count: int) -> None:
+        """Take `count` bytes that were read into `buffer()`; answer those whose answers are whole.
+
+        Raises:
+            TransportError: The server's bytes cannot be understood. Call `fail` with it.
+        """
+        self.received_bytes += count
+        reader = self._reader
+        reader.commit(count)
+        pending = self._pending
+        while True:
+            try:
+                message = reader.next()
+            except DecodeError as error:
+                raise TransportError(f"{name_of(self.server)}: {error}") from error
+            if message is None:
+                return
+            if type(message) is Event:
+                self._hear(message)
+                continue
+            found = pending.pop(message.message_id, None)
+            if found is None:
+                self._unmatched(message)
+                continue
+            waiter = found[0]
+            if waiter is _NOBODY:
+                self._abandoned -= 1
+            waiter.resolve(message)
+            if message.status in _OUT_OF_STEP:
+                raise TransportError(f"{name_of(self.server)}: {message.error}")
+
+    def abandon(self, message_id: int) -> None:
+        """Nobody waits for this answer any more. It is read and dropped when it comes."""
+        found = self._pending.get(message_id)
+        if found is not None and found[0] is not _NOBODY:
+            self._pending[message_id] = _NOBODY, float("inf"), found[2]
+            self._abandoned += 1
+
+    def expire(self, now: float) -> int:
+        """Fail the requests whose deadlines are over; how many they were."""
+        late = [i for i, (_, deadline, _) in self._pending.items() if deadline <= now]
+        for message_id in late:
+            waiter, _, op = self._pending[message_id]
+            self.abandon(message_id)
+            waiter.fail(
+                RequestTimeoutError(f"{op.name}: no answer from {name_of(self.server)} in time")
+            )
+        return len(late)
+
+    def fail(self, error: TransportError) -> None:
+        """The connection is lost, and with it all answers."""
+        if self.failure is None:
+            self.failure = error
+        pending = dict(self._pending)
+        self._pending.clear()
+        self._abandoned = 0
+        for message_id, (waiter, _, op) in pending.items():
+            kind = TransportError if message_id <= self.flushed_id else NotSentError
+            lost = kind(f"{op.name}: {error}")
+            lost.__cause__ = error
+            waiter.fail(lost)
+
+    # ---- events
+
+    def listen(self, listener_id: bytes, callback: Callable[[Event], None]) -> None:
+        """Hand the events of this listener to `callback`. Before the request that adds it, as
+        events may come before its answer."""
+        self._listeners[listener_id] = callback
+
+    def forget(self, listener_id: bytes) -> None:
+        """Drop events of this listener."""
+        self._listeners.pop(listener_id, None)
+
+    def _hear(self, event: Event) -> None:
+        callback = self._listeners.get(event.listener_id)
+        if callback is not None:
+            callback(event)
+
+    def _unmatched(self, message: Response) -> None:
+        """An error that answers no request: of an event that could not be made, or worse."""
+        error = f"{name_of(self.server)}: {message.error}"
+        if message.status <= Status.REQUEST_PARSING_ERROR:
+            raise TransportError(error)
+        logger.warning("%s", error)
+
+
+# ---------------------------------------------------------------------------------------------
+# The handshake
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a handshake found.
+
+    Attributes:
+        version: The version to speak.
+        server_version: The newest that the server has, as its byte; None: it did not say.
+        opcodes: Of the requests that the server knows; empty: it did not say.
+        mechanism: How the client authenticated.
+    """
+
+    version: Version
+    server_version: int | None = None
+    opcodes: frozenset[int] = frozenset()
+    mechanism: str | None = None
+
+
+# 3.1 is the newest whose header every server since 9.4 can read; until 2.8 the answer to a ping
+# has no body, so that it cannot be another than expected. [wire-core 11]
+_NEWEST_HANDSHAKE: Final = Version.V3_1
+_NEWEST_SIMPLE: Final = Version.V2_8
+_MAGIC: Final = 0xA1
+
+
+def handshake_versions(wanted: Version | None) -> tuple[Version, ...]:
+    """The versions to try handshakes in, each on a connection of its own, until the server does
+    not answer UnknownVersionError."""
+    if wanted is not None:
+        return (min(wanted, _NEWEST_HANDSHAKE),)
+    return (_NEWEST_HANDSHAKE, *(v for v in reversed(Version) if v <= _NEWEST_SIMPLE))
+
+
+def handshake(
+    configuration: Configuration, version: Version, *, nonce: str, encrypted: bool
+) -> Generator[bytes, bytes, Greeting]:
+    """Authenticate and agree on a version: yields what to send, wants what was received.
+
+    Args:
+        version: One of `handshake_versions`.
+        nonce: Random, for SCRAM and DIGEST.
+        encrypted: Whether the connection is.
+
+    Raises:
+        UnknownVersionError: The server does not know `version`; try an older one.
+        AuthenticationError: As it says.
+        ServerError: The server refused to answer the ping.
+        TransportError: The server's bytes cannot be understood.
+    """
+    talk = _Talk(configuration, version)
+    mechanism = None
+    if configuration.username is not None or configuration.token or configuration.sasl_mechanisms:
+        mechanism = yield from _authenticate(talk, configuration, nonce, encrypted)
+    wanted = configuration.protocol_version
+    if version <= _NEWEST_SIMPLE or wanted == Version.V2_9:
+        answer = yield from talk.ask(Op.PING)
+        answer.raise_for_status()
+        return Greeting(version if wanted is None else wanted, mechanism=mechanism)
+    return (yield from _agree(talk, wanted, mechanism))
+
+
+class _Talk:
+    """One request after the other. Not a Reader's, because what the answer to a ping looks like
+    shows only when it is there."""
+
+    def __init__(self, configuration: Configuration, version: Version) -> None:
+        self.version = version
+        self.received = b""
+        self._limits = configuration.limits
+        self._last_id = 0
+
+    def request(self, op: Op, version: Version, **fields: Any) -> bytes:
+        self._last_id += 1
+        return encode_request(op, version=version, message_id=self._last_id, **fields)
+
+    def read(self, op: Op, version: Version, offset: int = 0) -> Response | None:
+        """The answer that begins there; None: it goes on."""
+        try:
+            return decode_response(
+                self.received, RequestContext(op, version), offset, limits=self._limits
+            )
+        except DecodeError as error:
+            raise TransportError(f"this is no answer of a Hot Rod server: {error}") from error
+
+    def ask(self, op: Op, **fields: Any) -> Generator[bytes, bytes, Response]:
+        out = self.request(op, self.version, **fields)
+        while True:
+            self.received += yield out
+            out = b""
+            answer = self.read(op, self.version)
+            if answer is not None:
+                self.received = self.received[answer.size :]
+                return answer
+
+
+def _authenticate(
+    talk: _Talk, configuration: Configuration, nonce: str, encrypted: bool
+) -> Generator[bytes, bytes, str]:
+    if talk.version < Version.V2_0:
+        raise AuthenticationError(f"protocol version {talk.version!s} has no authentication")
+    offered = yield from talk.ask(Op.AUTH_MECH_LIST)
+    offered.raise_for_status()
+    shown = configuration.client_certificate or configuration.ssl_context
+    mechanism = choose_mechanism(
+        offered.mechanisms,
+        tls=encrypted or configuration.allow_plain_without_tls,
+        password=configuration.username is not None,
+        token=configuration.token is not None,
+        certificate=encrypted and shown is not None,
+        wanted=configuration.sasl_mechanisms or (),
+    )
+    exchange = client_exchange(
+        mechanism,
+        username=configuration.username or "",
+        password=configuration.password or "",
+        token=configuration.token or "",
+        realm=configuration.realm,
+        nonce=nonce,
+        server_name=configuration.sasl_server_name,
+    )
+    response: bytes | None = exchange.start()
+    while response is not None:
+        answer = yield from talk.ask(Op.AUTH, mechanism=mechanism, response=response)
+        response = exchange.receive(answer)
+    return mechanism
+
+
+def _agree(
+    talk: _Talk, wanted: Version | None, mechanism: str | None
+) -> Generator[bytes, bytes, Greeting]:
+    """Server 9.4 answers a ping of 3.1 as one of 2.9, which is shorter: to wait for the rest would
+    be for ever. A second ping behind it tells: where the rest begins with the version of a newer
+    server, a second answer begins with its magic, which is no version."""
+    out = talk.request(Op.PING, talk.version) + talk.request(Op.PING, _NEWEST_SIMPLE)
+    while True:
+        talk.received += yield out
+        out = b""
+        old = talk.read(Op.PING, Version.V2_9)
+        if old is None or (not old.is_error and old.size == len(talk.received)):
+            continue
+        old.raise_for_status()
+        if talk.received[old.size] == _MAGIC:
+            if talk.read(Op.PING, _NEWEST_SIMPLE, old.size) is not None:
+                return Greeting(Version.V2_9 if wanted is None else wanted, mechanism=mechanism)
+            continue
+        answer = talk.read(Op.PING, talk.version)
+        if answer is None or talk.read(Op.PING, _NEWEST_SIMPLE, answer.size) is None:
+            continue
+        best = max((v for v in Version if v <= answer.server_version), default=talk.version)
+        return Greeting(
+            best if wanted is None else wanted,
+            server_version=answer.server_version,
+            opcodes=frozenset(answer.opcodes),
+            mechanism=mechanism,
+        )

@@ -1,0 +1,68 @@
+"""Both clients behind one face, so that a test of behaviour is written once."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from hotrod_codec import AsyncClient, Client
+
+KINDS = ("sync", "async")
+
+
+class Blocking:
+    """Something asynchronous: its methods wait, its iterators are plain ones."""
+
+    def __init__(self, runner: asyncio.Runner, inner: Any) -> None:
+        self._runner = runner
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return self._plain(getattr(self._inner, name))
+
+    def _plain(self, value: Any) -> Any:
+        if inspect.iscoroutine(value):
+            return self._plain(self._runner.run(value))
+        if isinstance(value, AsyncIterator) and not hasattr(value, "close"):
+            return self._iterate(value)
+        if callable(value):
+            return lambda *args, **kwargs: self._plain(value(*args, **kwargs))
+        if type(value).__module__.startswith("hotrod_codec.client._async"):
+            return Blocking(self._runner, value)
+        return value
+
+    def _iterate(self, iterator: Any) -> Iterator[Any]:
+        async def following() -> Any:
+            return await anext(iterator)
+
+        try:
+            while True:
+                try:
+                    yield self._runner.run(following())
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._runner.run(iterator.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._runner.run(self._inner.close())
+        if isinstance(self._inner, AsyncClient):
+            self._runner.close()
+
+
+def connect(kind: str, *args: Any, **settings: Any) -> Any:
+    """A client: either a Client, or an AsyncClient that behaves like one."""
+    if kind == "sync":
+        return Client(*args, **settings)
+    return Blocking(asyncio.Runner(), AsyncClient(*args, **settings))

@@ -1,0 +1,204 @@
+"""The clients, in every version: what a user calls does what it says."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from client.both import KINDS, connect
+from hotrod_codec import Flag, ServerError, Version
+from hotrod_codec.marshallers import BYTES, PROTOSTREAM, TEXT
+from integration.conftest import Servers
+from integration.peers import Target
+
+
+@pytest.fixture(params=KINDS)
+def client(request: pytest.FixtureRequest, target: Target, servers: Servers) -> Iterator[Any]:
+    with connect(
+        request.param,
+        addresses=[servers.address(target.server)],
+        protocol_version=target.version,
+        legacy_server=target.is_legacy,
+        max_retries=0,
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def octets(client: Any) -> Any:
+    """A cache of bytes."""
+    return client.cache("octets", keys=BYTES, values=BYTES)
+
+
+@pytest.fixture
+def keys(key: bytes) -> list[bytes]:
+    return [key + b"%d" % i for i in range(100)]
+
+
+def test_one_key(octets: Any, key: bytes) -> None:
+    assert octets.get(key) is None
+    assert not octets.contains_key(key)
+    assert octets.put(key, b"v") is None
+    assert octets.get(key) == b"v"
+    assert octets.contains_key(key)
+    assert octets.remove(key)
+    assert not octets.remove(key)
+    assert octets.get(key) is None
+
+
+def test_an_empty_value_is_not_none(octets: Any, key: bytes) -> None:
+    octets.put(key, b"")
+    assert octets.get(key) == b""
+    assert octets.get_many([key]) == [b""]
+
+
+def test_conditional_writes(octets: Any, key: bytes) -> None:
+    assert not octets.replace(key, b"v")
+    assert octets.put_if_absent(key, b"v1")
+    assert not octets.put_if_absent(key, b"v2")
+    assert octets.replace(key, b"v3")
+    assert octets.get(key) == b"v3"
+
+
+def test_previous_values(client: Any, octets: Any, key: bytes) -> None:
+    assert octets.get_and_remove(key) is None
+    assert octets.get_and_replace(key, b"a") is None
+    assert octets.get_and_put(key, b"b") is None
+    assert octets.get_and_put(key, b"c") == b"b"
+    assert octets.get_and_replace(key, b"d") == b"c"
+    assert octets.get_and_put_if_absent(key, b"e") == b"d"
+    assert octets.get_and_remove(key) == b"d"
+    assert octets.get_and_put_if_absent(key, b"f") is None
+    assert octets.get(key) == b"f"
+    forced = octets.with_flags(Flag.FORCE_RETURN_VALUE)
+    assert forced.put(key, b"g") == b"f"
+    assert forced.remove(key)
+    by_option = client.cache("octets", keys=BYTES, values=BYTES, force_return=True)
+    assert by_option.put(key, b"h") is None
+    assert by_option.put(key, b"i") == b"h"
+
+
+def test_versions(octets: Any, key: bytes) -> None:
+    assert octets.get_with_metadata(key) is None
+    assert not octets.replace_with_version(key, b"v", 1)
+    octets.put(key, b"v1")
+    first = octets.get_with_metadata(key)
+    assert first.value == b"v1"
+    assert octets.replace_with_version(key, b"v2", first.version)
+    assert not octets.replace_with_version(key, b"v3", first.version)
+    assert not octets.remove_with_version(key, first.version)
+    second = octets.get_with_metadata(key)
+    assert (second.value, second.version != first.version) == (b"v2", True)
+    assert octets.remove_with_version(key, second.version)
+    assert octets.get(key) is None
+
+
+@pytest.mark.versions(since=Version.V1_2)
+def test_expiration(client: Any, octets: Any, key: bytes, wait: Callable[[float], None]) -> None:
+    octets.put(key, b"v", lifespan=100, max_idle=50)
+    found = octets.get_with_metadata(key)
+    assert (found.lifespan, found.max_idle) == (100, 50)
+    octets.replace(key, b"v", lifespan=math.inf, max_idle=math.inf)
+    found = octets.get_with_metadata(key)
+    assert (found.lifespan, found.max_idle, found.created) == (None, None, None)
+    mortal = client.cache("mortal", keys=BYTES, values=BYTES)
+    mortal.put(key, b"v")
+    found = mortal.get_with_metadata(key)
+    assert (found.lifespan, found.max_idle) == (1800, 900)
+    octets.put(key, b"v", lifespan=1)
+    wait(1.2)
+    assert octets.get(key) is None
+
+
+def test_computing(octets: Any, key: bytes) -> None:
+    def longer(_: bytes, old: bytes | None) -> bytes:
+        return (old or b"") + b"x"
+
+    assert octets.compute(key, longer) == b"x"
+    assert octets.compute(key, longer) == b"xx"
+    assert octets.compute_if_present(key, longer) == b"xxx"
+    assert octets.compute_if_absent(key, lambda k: b"new") == b"xxx"
+    assert octets.compute(key, lambda k, v: None) is None
+    assert not octets.contains_key(key)
+    assert octets.compute_if_present(key, longer) is None
+    assert not octets.contains_key(key)
+    assert octets.compute_if_absent(key, lambda k: None) is None
+    assert octets.compute_if_absent(key, lambda k: b"new") == b"new"
+    assert octets.get(key) == b"new"
+
+
+def test_computing_sees_what_others_do(octets: Any, key: bytes) -> None:
+    def interfere(_: bytes, old: bytes | None) -> bytes:
+        seen.append(old)
+        if len(seen) < 3:
+            octets.put(key, b"%d" % len(seen))
+        return (old or b"") + b"!"
+
+    seen: list[bytes | None] = []
+    if type(octets).__name__ == "Blocking":  # the function cannot wait within a loop that runs
+        return
+    assert octets.compute(key, interfere) == b"2!"
+    assert seen == [None, b"1", b"2"]
+
+
+def test_many_keys(octets: Any, keys: list[bytes]) -> None:
+    half = {key: key + b"!" for key in keys[::2]}
+    octets.put_all(half)
+    assert octets.get_all(keys) == half
+    assert octets.get_many(keys) == [half.get(key) for key in keys]
+    assert octets.get_all([]) == {}
+    octets.put_all({})
+    octets.put_many((key, b"?") for key in keys)
+    assert octets.get_all(keys) == dict.fromkeys(keys, b"?")
+    assert octets.get_many([]) == []
+
+
+def test_the_whole_cache(client: Any, key: bytes) -> None:
+    many = client.cache("many", keys=BYTES, values=BYTES)
+    many.clear()
+    assert many.is_empty()
+    many.put_all({key + b"%d" % i: b"v" for i in range(50)})
+    assert many.size() == 50
+    stats = many.stats()
+    assert stats["stores"] >= 50 or stats["stores"] == -1
+    many.clear()
+    assert many.size() == 0
+
+
+@pytest.mark.versions(since=Version.V2_8)
+@pytest.mark.parametrize(
+    ("cache", "marshaller", "value"),
+    [
+        ("text", TEXT, "grüße"),
+        ("octets", TEXT, "grüße"),
+        ("proto", TEXT, "grüße"),
+        ("proto", PROTOSTREAM, 42),
+    ],
+)
+def test_marshallers(
+    client: Any, target: Target, key: bytes, cache: str, marshaller: Any, value: Any
+) -> None:
+    typed = client.cache(cache, keys=TEXT, values=marshaller)
+    name = key.decode()
+    assert typed.get(name) is None
+    typed.put(name, value)
+    assert typed.get(name) == value
+    assert typed.get_all([name]) == {name: value}
+    assert typed.remove(name)
+
+
+@pytest.mark.versions(since=Version.V2_8, legacy=False)
+def test_json(client: Any, key: bytes) -> None:
+    cache = client.cache("json", keys="json", values="application/json")
+    cache.put({"k": key.decode()}, [1, None, "ü"])
+    assert cache.get({"k": key.decode()}) == [1, None, "ü"]
+
+
+def test_a_cache_that_is_not_there(client: Any) -> None:
+    with pytest.raises(ServerError, match="CacheNotFound"):
+        client.cache("nowhere").get("k")
+    assert client.cache("octets").get(secrets.token_hex()) is None
