@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,15 +40,19 @@ def run(out: Output, arguments: Mapping[str, Any], *, tls: str | None, every: fl
         certificate = tls
         if tls == SELF_SIGNED:
             certificate = str(make_certificate(Path(folder), arguments["host"]))
-        with _ended_politely(), EmbeddedServer(**arguments, tls=certificate) as server:
-            _introduce(out, server, certificate, guarded=bool(arguments.get("users")))
+        total = 0
+        with (
+            _ended_politely(),
+            suppress(KeyboardInterrupt),
+            EmbeddedServer(**arguments, tls=certificate) as server,
+        ):
             try:
+                _introduce(out, server, certificate, guarded=bool(arguments.get("users")))
                 with out.live(_HEADERS) as show:
                     _watch(server, show, every)
-            except KeyboardInterrupt:
-                pass
-            total = sum(server.requests.values())
-            out.line(f"stopped after {total} requests")
+            finally:
+                total = sum(server.requests.values())
+    out.line(f"stopped after {total} requests")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from hotrod_codec import IteratedEntry, Request
 from hotrod_codec.ops import Op, Status, Version
@@ -192,17 +192,14 @@ def _start_get(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> b
 
 def _stream(h: Handler, s: Session, q: Request, kind: type[Any]) -> Any:
     found = s.streams.get(q["stream_id"])
-    if not isinstance(found, kind):
-        _no_stream(q["stream_id"])
+    if found is None or not isinstance(found, kind):
+        raise RefusedError(
+            Status.REQUEST_PARSING_ERROR,
+            "org.infinispan.server.hotrod.RequestParsingException: no stream has the id "
+            f"{q['stream_id']}",
+        )
     found.used = h.cluster.now()
     return found
-
-
-def _no_stream(stream_id: int) -> NoReturn:
-    raise RefusedError(
-        Status.REQUEST_PARSING_ERROR,
-        f"org.infinispan.server.hotrod.RequestParsingException: no stream has the id {stream_id}",
-    )
 
 
 def _next_get(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:

@@ -53,18 +53,26 @@ def _level_copies(owners: list[list[int]], load: Counter[int], fair: int) -> Non
                 for node in segment[1:] if backup else segment[:1]:
                     spare[node].append(segment)
         while load[poor] < fair:
-            for rich, most in load.most_common():
-                held = spare[rich]
-                while held and poor in held[-1]:
-                    held.pop()
-                if held or most <= load[poor] + 1:
-                    break
-            if most <= load[poor] + 1:
+            rich = _giver(spare, load, poor)
+            if rich is None:
                 break
-            segment = held.pop()
+            segment = spare[rich].pop()
             segment[segment.index(rich)] = poor
             load[rich] -= 1
             load[poor] += 1
+
+
+def _giver(spare: dict[int, list[list[int]]], load: Counter[int], poor: int) -> int | None:
+    """The node with most copies of which it may hand one to `poor`: the last one in `spare`."""
+    for rich, most in load.most_common():
+        if most <= load[poor] + 1:
+            break
+        held = spare[rich]
+        while held and poor in held[-1]:
+            held.pop()
+        if held:
+            return rich
+    return None
 
 
 class _Heirs:

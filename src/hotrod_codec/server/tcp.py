@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import ipaddress
 import logging
 import ssl
@@ -200,6 +201,7 @@ class EmbeddedServer:
         }
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._ending: asyncio.Event | None = None
 
     # ---- running
 
@@ -232,21 +234,26 @@ class EmbeddedServer:
         self._thread.start()
         try:
             ready.result(_PATIENCE)
-        except BaseException:
-            self._thread.join(_PATIENCE)
-            self._thread = None
+        except BaseException:  # its own failure, or an impatient user
+            self.stop()
             raise
 
     def stop(self) -> None:
         """Close everything. Takes about a second at the most, and does nothing the second time."""
         thread, loop = self._thread, self._loop
-        if thread is None or loop is None:
+        if thread is None:
             return
         self._thread = None
-        loop.call_soon_threadsafe(self._ending.set)
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(self._end)
         thread.join(_PATIENCE)
         if thread.is_alive():
             raise TransportError("the server's thread does not end")
+
+    def _end(self) -> None:
+        if self._ending is not None:
+            self._ending.set()
 
     def _run(self, ready: concurrent.futures.Future[None]) -> None:
         with asyncio.Runner() as runner:
@@ -261,14 +268,14 @@ class EmbeddedServer:
                 self._loop = None
 
     async def _serve(self, ready: concurrent.futures.Future[None]) -> None:
-        self._ending = asyncio.Event()
+        ending = self._ending = asyncio.Event()
         try:
             for node in self._nodes:
                 await node.start()
             self._fill_cluster()
             reaping = asyncio.ensure_future(self._reap())
             ready.set_result(None)
-            await self._ending.wait()
+            await ending.wait()
             reaping.cancel()
         finally:
             await asyncio.gather(*(node.stop(gently=True) for node in self._nodes))
