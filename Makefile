@@ -261,7 +261,7 @@ gen-check: build ## fail when a generated file is stale
 WHEEL_PYTHON ?= $(BIN)/python
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || date +%s)
 
-# $(call wheel_from,what pip builds from,folder): to folder/dist/, repaired, checked and tried
+# $(call wheel_from,what pip builds from,folder,where the tests are): to folder/dist/, repaired, checked and tried
 define wheel_from
 	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
 	    $(BIN)/python -m pip -q --python $(WHEEL_PYTHON) wheel --no-deps -w $(2)/raw \
@@ -273,14 +273,14 @@ define wheel_from
 	$(BIN)/twine check --strict $(2)/dist/*.whl
 	$(BIN)/check-wheel-contents $(2)/dist/*.whl
 	$(BIN)/python tools/dist_check.py wheel $(2)/dist/*.whl
-	$(BIN)/python tools/wheel_trial.py --python $(WHEEL_PYTHON) $(2)/dist/*.whl $(ARGS)
+	$(BIN)/python tools/wheel_trial.py --python $(WHEEL_PYTHON) --tree $(3) $(2)/dist/*.whl $(ARGS)
 	@mkdir -p dist && cp $(2)/dist/*.whl dist
 endef
 
 .PHONY: wheel
 wheel: $(VENV)/.dist ## a wheel in dist/ (manylinux on Linux), checked and tried (WHEEL_PYTHON=...)
 	rm -rf build/wheel
-	$(call wheel_from,.,build/wheel)
+	$(call wheel_from,.,build/wheel,.)
 
 .PHONY: sdist-check
 sdist-check: $(VENV)/.dist ## source archive in dist/ -> wheel, checked and tried in the same way
@@ -289,7 +289,8 @@ sdist-check: $(VENV)/.dist ## source archive in dist/ -> wheel, checked and trie
 	$(BIN)/twine check --strict build/sdist/*.tar.gz
 	$(BIN)/python tools/dist_check.py sdist build/sdist/*.tar.gz
 	@mkdir -p dist && cp build/sdist/*.tar.gz dist
-	$(call wheel_from,build/sdist/*.tar.gz,build/sdist)
+	@mkdir -p build/sdist/source && tar -xzf build/sdist/*.tar.gz -C build/sdist/source --strip-components=1
+	$(call wheel_from,build/sdist/*.tar.gz,build/sdist,build/sdist/source)
 
 .PHONY: dist-check
 dist-check: $(VENV)/.dist ## what lies in dist/ against docs/wheels.md: a whole release

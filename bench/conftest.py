@@ -147,8 +147,8 @@ def count(rows: Rows, base: Path) -> dict[str, float]:
     }
     out = base.parent
     head = instructions.Count(None, calls, out / "callgrind.head")
-    ours = head.result()
     theirs = instructions.Count(base, calls, out / "callgrind.base").result()
+    ours = head.result()
     return {row: ours[row] / theirs[row] for row in calls if row in ours and row in theirs}
 
 

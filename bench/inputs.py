@@ -10,7 +10,7 @@ import random
 from array import array
 from itertools import accumulate, chain, pairwise
 
-from hotrod_codec import encode_response
+from hotrod_codec import IteratedEntry, Metadata, encode_response
 
 KEY, VALUE = 20, 100
 CHUNK = 64 * 1024
@@ -37,12 +37,38 @@ def bulk_response(entries: list[tuple[bytes, bytes]]) -> bytes:
 
 def bulk_offsets(frame: bytes, count: int) -> array[int]:
     """Start and length of key and value of each entry in a bulk_response."""
-    entry = 1 + 1 + KEY + 1 + VALUE  # "more", and two lengths of one byte
-    first = len(frame) - 1 - count * entry
+    return list_offsets(frame[:-1], count, 1)  # "more" before each, an end mark behind the last
+
+
+def iteration_response(entries: list[tuple[bytes, bytes]]) -> bytes:
+    """The answer to an iterationNext that asked for metadata: entries with a lifespan."""
+    return encode_response(
+        "iteration_next",
+        version=VERSION,
+        message_id=MESSAGE_ID,
+        finished_segments=[1],
+        entries=[
+            IteratedEntry(key, (value,), Metadata(i, 1_700_000_000_000 + i, 3600))
+            for i, (key, value) in enumerate(entries)
+        ],
+    )
+
+
+def get_all_response(entries: list[tuple[bytes, bytes]]) -> bytes:
+    """The answer to a getAll."""
+    return encode_response("get_all", version=VERSION, message_id=MESSAGE_ID, entries=entries)
+
+
+def list_offsets(frame: bytes, count: int, head: int) -> array[int]:
+    """Start and length of key and value of each entry in a response that ends with them; `head`
+    bytes stand before the key's length in each, and nothing behind the last.
+    """
+    entry = head + 1 + KEY + 1 + VALUE
+    first = len(frame) - count * entry
     return array(
         "q",
         chain.from_iterable(
-            (at + 2, KEY, at + 2 + KEY + 1, VALUE)
+            (at + head + 1, KEY, at + head + 1 + KEY + 1, VALUE)
             for at in range(first, first + count * entry, entry)
         ),
     )

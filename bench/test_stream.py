@@ -11,8 +11,18 @@ from __future__ import annotations
 from typing import Any
 
 from bench.conftest import Compare, Reference
-from bench.inputs import VALUE, VERSION, blobs, chunks, get_response, stream_offsets
-from hotrod_codec import Reader, RequestContext, Response
+from bench.inputs import (
+    MESSAGE_ID,
+    VALUE,
+    VERSION,
+    blobs,
+    bulk_response,
+    chunks,
+    get_response,
+    pairs,
+    stream_offsets,
+)
+from hotrod_codec import EntryBatch, Reader, RequestContext, Response, decode_response
 
 COUNT = 10_000
 
@@ -106,4 +116,61 @@ def test_expect_and_read_10000_get_responses(compare: Compare, bare: Any) -> Non
             "offsets": stream_offsets(frames),
         },
         held=True,
+    )
+
+
+def read_list(context: RequestContext, pieces: list[bytes]) -> Any:
+    reader = Reader()
+    reader.expect(context, MESSAGE_ID)
+    for piece in pieces:
+        reader.feed(piece)
+        message = reader.next()
+    return message.entries
+
+
+def read_batches(context: RequestContext, pieces: list[bytes]) -> int:
+    """Objects of one batch at a time; the number of all."""
+    reader = Reader()
+    reader.expect(context, MESSAGE_ID, into="batches")
+    count = 0
+    for piece in pieces:
+        reader.feed(piece)
+        for message in reader:
+            if type(message) is EntryBatch:
+                count += len(message.to_list())
+    return count
+
+
+def test_bulk_get_100000_in_chunks(compare: Compare) -> None:
+    frame = bulk_response(pairs(10 * COUNT))
+    compare(
+        "read_list(context, pieces)",
+        {"whole": Reference("decode_response(frame, context).entries")},
+        {
+            "read_list": read_list,
+            "decode_response": decode_response,
+            "context": RequestContext("bulk_get", VERSION),
+            "frame": frame,
+            "pieces": chunks(frame),
+        },
+        held=True,
+    )
+
+
+def decode_times(times: int, frame: bytes, context: RequestContext) -> int:
+    return sum(len(decode_response(frame, context).entries) for _ in range(times))  # type: ignore[union-attr]
+
+
+def test_bulk_get_1000000_batch_by_batch(compare: Compare) -> None:
+    """As many entries as a hundred answers of 10,000 have, whose lists are made one by one."""
+    compare(
+        "read_batches(context, pieces)",
+        {"lists": Reference("decode_times(100, frame, context)")},
+        {
+            "read_batches": read_batches,
+            "decode_times": decode_times,
+            "context": RequestContext("bulk_get", VERSION),
+            "frame": bulk_response(pairs(COUNT)),
+            "pieces": chunks(bulk_response(pairs(100 * COUNT))),
+        },
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # bench/ belongs to the repository, not to the package
 
-from bench import report  # noqa: E402
+from bench import report, rows  # noqa: E402
 from bench.judge import NOISE, Goal, Word, against_base, against_goals, read_goals  # noqa: E402
 
+import hotrod_codec  # noqa: E402
 from hotrod_codec import _paired  # noqa: E402
 
 
@@ -103,6 +106,56 @@ def test_the_same_code_under_noise_passes_and_slower_code_fails() -> None:
         assert against_base("row", measured(1.0), None, "call").word is not Word.FAIL
         assert against_base("row", measured(1.3), 1.2, "call").word is Word.FAIL
         assert against_base("row", measured(1.3), None, "call").word is Word.FAIL
+
+
+# --- two builds in one process --------------------------------------------------------
+
+
+@pytest.fixture
+def other_build(tmp_path: Path) -> Path:
+    """A folder with a copy of what is installed."""
+    package = tmp_path / "hotrod_codec"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(hotrod_codec.__file__).parent, package, ignore=ignored)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("hotrod_codec._ext.") and module.__file__ is not None:
+            shutil.copy(module.__file__, package / "_ext")
+    return tmp_path
+
+
+def test_two_builds_side_by_side(other_build: Path) -> None:
+    with rows.build_at(other_build):
+        other: Any = importlib.import_module("hotrod_codec")
+        assert other is not hotrod_codec
+        assert other.protostream.encode("x") == b"\x4a\x01x"
+    assert sys.modules["hotrod_codec"] is hotrod_codec
+    assert importlib.import_module("hotrod_codec") is hotrod_codec
+
+    frame = hotrod_codec.encode_response("get", version="4.1", message_id=1, value=b"v")
+    results = [
+        build.decode_response(frame, build.RequestContext("get", "4.1"))
+        for build in (hotrod_codec, other)
+    ]
+    assert [result.value for result in results] == [b"v", b"v"]
+    assert type(results[0]) is hotrod_codec.Response
+    assert type(results[1]) is other.Response
+    assert other.Response is not hotrod_codec.Response
+    with pytest.raises(other.EncodeError):
+        other.encode_varint(-1)
+
+
+def test_a_name_that_a_build_does_not_have_fails_when_it_is_used(other_build: Path) -> None:
+    with rows.build_at(other_build):
+        missing: Any = importlib.import_module("hotrod_codec").no_such_name
+    for use in (missing, lambda: missing.attribute):
+        with pytest.raises(LookupError, match=r"^no no_such_name$"):
+            use()
+
+
+def test_a_folder_without_a_build(tmp_path: Path) -> None:
+    with pytest.raises((ImportError, RuntimeError)), rows.build_at(tmp_path):
+        pass
+    assert sys.modules["hotrod_codec"] is hotrod_codec
 
 
 # --- the table and the plots ----------------------------------------------------------

@@ -35,7 +35,7 @@ from hotrod_codec import (
 )
 from hotrod_codec._ext import bulk
 
-FORMS = ("pairs", "dict", "lists", "batch")
+FORMS: tuple[Any, ...] = ("pairs", "dict", "lists", "batch")
 # Operation, version, field. Keys and values come as one list.
 LISTS = [
     ("bulk_get", "2.0", "entries"),
@@ -73,7 +73,7 @@ def lists(draw: st.DrawFn) -> tuple[RequestContext, str, bytes]:
     return RequestContext(op, version), field, frame
 
 
-def forms_of(context: RequestContext, field: str) -> tuple[str, ...]:
+def forms_of(context: RequestContext, field: str) -> tuple[Any, ...]:
     return FORMS if field == "entries" else ("pairs", "batch")
 
 
@@ -213,10 +213,10 @@ class TestForms:
 
     def test_without_entries(self) -> None:
         for op, empty in [("bulk_get", "2.0"), ("get_all", "4.1"), ("iteration_next", "4.1")]:
-            more = {"finished_segments": []} if op == "iteration_next" else {}
+            more: Any = {"finished_segments": []} if op == "iteration_next" else {}
             frame = encode_response(op, version=empty, message_id=1, entries=[], **more)
             context = RequestContext(op, empty)
-            expected = {"pairs": [], "dict": {}, "lists": ([], [])}
+            expected: Any = {"pairs": [], "dict": {}, "lists": ([], [])}
             for into in FORMS:
                 response = decode_response(frame, context, into=into)
                 assert response is not None
@@ -279,9 +279,10 @@ class TestArgument:
 
 
 def batch_of(entries: list[Any], op: str = "bulk_get") -> Any:
-    more = {"finished_segments": []} if op == "iteration_next" else {}
+    more: Any = {"finished_segments": []} if op == "iteration_next" else {}
     field = "keys" if op == "bulk_get_keys" else "entries"
-    frame = encode_response(op, message_id=1, **{field: entries}, **more)
+    more[field] = entries
+    frame = encode_response(op, message_id=1, **more)
     response = decode_response(frame, RequestContext(op), into="batch")
     assert response is not None
     return response[field]
@@ -387,7 +388,8 @@ class TestBatch:
             batch["k"]
 
     def test_it_comes_from_decoding(self) -> None:
-        for kind in (EntryBatch, BytesColumn):
+        kinds: tuple[Any, ...] = (EntryBatch, BytesColumn)
+        for kind in kinds:
             with pytest.raises(TypeError, match="comes from decoding"):
                 kind()
             hollow = kind.__new__(kind)
@@ -446,7 +448,7 @@ class TestMemory:
         frame = encode_response("bulk_get", message_id=1, entries=ENTRIES[:5])
         for op in ("bulk_get", "iteration_next"):
             entries: list[Any] = ENTRIES[:5] if op == "bulk_get" else ITERATED[:5]
-            more = {} if op == "bulk_get" else {"finished_segments": [3]}
+            more: Any = {} if op == "bulk_get" else {"finished_segments": [3]}
             frame = encode_response(op, message_id=1, entries=entries, **more)
             data = bytes(10_000) + frame + bytes(10_000)
             response = decode_response(data, RequestContext(op), 10_000, into="batch")
@@ -477,7 +479,7 @@ class TestMemory:
             batch = decode_response(bytearray(iterated), next_context, into="batch").entries  # type: ignore[union-attr]
             part = pickle.loads(pickle.dumps(batch[5:400:3]))
             assert part == batch[5:400:3]
-            part.segments(5), part.created, part.keys.starts, part.to_dict(), list(part.values)
+            _ = part.segments(5), part.created, part.keys.starts, part.to_dict(), list(part.values)
             pickle.loads(pickle.dumps(part.keys))
             read_in_pieces(iterated, {100, 9000}, next_context, into="batches")
 
@@ -523,7 +525,7 @@ class TestMemory:
             reader = Reader()
             reader.expect(RequestContext("bulk_get"), 1, into="batches")
             reader.feed(b"")
-            count = 0
+            count, message = 0, None
             if size == len(frame):
                 reader.feed(frame)  # its own memory, which comes before the batches
             tracemalloc.start()
@@ -536,6 +538,7 @@ class TestMemory:
                         count += len(message)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
+            assert isinstance(message, Response)
             assert (count, message.entries) == (20_000, 20_000)
             assert peak < 500_000
 
@@ -585,7 +588,8 @@ class TestStream:
 
     def test_what_follows_is_read_as_ever(self) -> None:
         reader = Reader()
-        for i, into in enumerate(("batches", "pairs", "batch"), 1):
+        forms: tuple[Any, ...] = ("batches", "pairs", "batch")
+        for i, into in enumerate(forms, 1):
             reader.expect(RequestContext("bulk_get"), i, into=into)
         reader.feed(
             b"".join(
@@ -679,10 +683,11 @@ class TestIteratedEntry:
     def test_arguments(self) -> None:
         entry = IteratedEntry(bytearray(b"k"), [memoryview(b"v")])
         assert (entry.key, entry.values, entry.metadata) == (b"k", (b"v",), None)
-        for wrong in [("k", (b"v",)), (b"k", b"v"), (b"k", ("v",)), (b"k", (b"v",), 5)]:
+        cases: list[Any] = [("k", (b"v",)), (b"k", b"v"), (b"k", ("v",)), (b"k", (b"v",), 5)]
+        for wrong in cases:
             with pytest.raises(TypeError):
-                IteratedEntry(*wrong)  # type: ignore[arg-type]
+                IteratedEntry(*wrong)
         with pytest.raises(TypeError, match="does not change"):
-            entry.__init__(b"x", ())  # type: ignore[misc]
+            entry.__init__(b"x", ())
         hollow = IteratedEntry.__new__(IteratedEntry)
         assert tuple(hollow) == (b"", (), None)

@@ -1,9 +1,9 @@
 """Tries a wheel as a user has it: fresh environment, no compiler, tests away from the sources.
 
-    wheel_trial.py [--python PYTHON] WHEEL [pytest's options]
+    wheel_trial.py [--python PYTHON] [--tree FOLDER] WHEEL [pytest's options]
 
-All but the package's own code is copied to a temporary folder and tested there; tests with the
-marker `source` are about that code and are left out.
+All of the tree (by default this one) but the package's own code is copied to a temporary folder and
+tested there; tests with the marker `source` are about that code and are left out.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ NOT_COPIED = ("src", "csrc", "CMakeLists.txt", "build", "dist", ".*", "__pycache
 COMPILERS = ("cc", "gcc", "clang", "c++", "cl")
 
 
-def trial(wheel: Path, python: str, options: list[str], folder: Path) -> int:
+def trial(wheel: Path, python: str, source: Path, options: list[str], folder: Path) -> int:
     tree, venv = folder / "tree", folder / "venv"
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    shutil.copytree(source, tree, ignore=shutil.ignore_patterns(*NOT_COPIED))
     subprocess.run([python, "-m", "venv", venv], check=True)
     binaries = venv / ("Scripts" if os.name == "nt" else "bin")
     # Nothing of the outer environment but what programs cannot do without.
@@ -46,10 +46,11 @@ def trial(wheel: Path, python: str, options: list[str], folder: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--tree", type=Path, default=ROOT)
     parser.add_argument("wheel", type=Path)
     arguments, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="hotrod-wheel-") as folder:
-        return trial(arguments.wheel, arguments.python, options, Path(folder))
+        return trial(arguments.wheel, arguments.python, arguments.tree, options, Path(folder))
 
 
 if __name__ == "__main__":

@@ -114,6 +114,62 @@ static PyObject *bare_pairs(PyObject *module, PyObject *const *args, Py_ssize_t 
     return out;
 }
 
+PyDoc_STRVAR(dict_doc, "dict(data: bytes, offsets: int64 array (n, 4), /) -> dict[bytes, bytes]");
+static PyObject *bare_dict(PyObject *module, PyObject *const *args, Py_ssize_t num_args)
+{
+    (void)module;
+    Py_buffer view;
+    Py_ssize_t count;
+    if (!wants("dict", num_args, 2))
+        return NULL;
+    const int64_t *at = offsets_of(args[1], 4, &view, &count);
+    if (!at)
+        return NULL;
+    const char *data = PyBytes_AS_STRING(args[0]);
+    PyObject *out = PyDict_New();
+    for (Py_ssize_t i = 0; out && i < count; i++, at += 4) {
+        PyObject *key = new_bytes(data, at[0], at[1]);
+        PyObject *value = new_bytes(data, at[2], at[3]);
+        if (!key || !value || PyDict_SetItem(out, key, value) < 0)
+            Py_CLEAR(out);
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+    }
+    PyBuffer_Release(&view);
+    return out;
+}
+
+PyDoc_STRVAR(lists_doc, "lists(data: bytes, offsets: int64 array (n, 4), /)"
+                        " -> tuple[list[bytes], list[bytes]]");
+static PyObject *bare_lists(PyObject *module, PyObject *const *args, Py_ssize_t num_args)
+{
+    (void)module;
+    Py_buffer view;
+    Py_ssize_t count;
+    if (!wants("lists", num_args, 2))
+        return NULL;
+    const int64_t *at = offsets_of(args[1], 4, &view, &count);
+    if (!at)
+        return NULL;
+    const char *data = PyBytes_AS_STRING(args[0]);
+    PyObject *keys = PyList_New(count), *values = PyList_New(count), *out = NULL;
+    Py_ssize_t made = 0;
+    for (; keys && values && made < count; made++, at += 4) {
+        PyObject *key = new_bytes(data, at[0], at[1]);
+        PyObject *value = new_bytes(data, at[2], at[3]);
+        PyList_SET_ITEM(keys, made, key);
+        PyList_SET_ITEM(values, made, value);
+        if (!key || !value)
+            break;
+    }
+    if (keys && values && made == count)
+        out = PyTuple_Pack(2, keys, values);
+    Py_XDECREF(keys);
+    Py_XDECREF(values);
+    PyBuffer_Release(&view);
+    return out;
+}
+
 PyDoc_STRVAR(integer_doc, "integer(number: int, /) -> int\n\nA new object of the same number.");
 static PyObject *bare_integer(PyObject *module, PyObject *number)
 {
@@ -175,6 +231,8 @@ static PyObject *bare_mark(PyObject *module, PyObject *unused)
 static PyMethodDef methods[] = {
     {"copy", bare_copy, METH_O, copy_doc},          {"slice", FAST(bare_slice), slice_doc},
     {"slices", FAST(bare_slices), slices_doc},      {"pairs", FAST(bare_pairs), pairs_doc},
+    {"dict", FAST(bare_dict), dict_doc},
+    {"lists", FAST(bare_lists), lists_doc},
     {"integer", bare_integer, METH_O, integer_doc}, {"int32s", FAST(bare_int32s), int32s_doc},
     {"mark", bare_mark, METH_NOARGS, mark_doc},     {0},
 };

@@ -7,10 +7,9 @@ import subprocess
 import sys
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
-from typing_extensions import Unpack
 
 from hotrod_codec import ConfigurationError, Intelligence, ServerAddress, Version
 from hotrod_codec.client.config import (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -216,6 +219,39 @@ def test_events_reach_listeners_of_all_nodes(server: EmbeddedServer) -> None:
             listener.events.append(listener.message(listener.send(Op.PING)))
         told = [e.key for e in listener.events if e.op == Op.CACHE_ENTRY_CREATED]
         assert told == keys
+
+
+def test_what_was_acknowledged_survives_nodes_that_die_under_load(server: EmbeddedServer) -> None:
+    """Writers on two nodes; meanwhile others die, come back and join."""
+    stored: list[dict[bytes, bytes]] = [{}, {}]
+    ending = threading.Event()
+
+    def write(number: int) -> None:
+        with Peer(server.address_of(number * 2)) as peer:
+            for i in itertools.count():
+                if ending.is_set():
+                    return
+                key, value = b"%d %d" % (number, i % 3000), b"%d" % i
+                assert peer.call(Op.PUT, key=key, value=value).status == Status.SUCCESS
+                stored[number][key] = value
+
+    with ThreadPoolExecutor() as pool:
+        writers = [pool.submit(write, number) for number in range(2)]
+        try:
+            for _ in range(5):
+                server.kill_node(1)
+                server.start_node(1)
+                new = server.start_node()
+                server.kill_node(new)
+        finally:
+            ending.set()
+        for writer in writers:
+            writer.result(10)
+    expected = stored[0] | stored[1]
+    assert len(expected) > 20
+    for address in server.addresses:
+        with Peer(address) as peer:
+            assert dict(peer.call(Op.GET_ALL, keys=list(expected)).entries) == expected
 
 
 def test_there_are_no_such_nodes(server: EmbeddedServer) -> None:

@@ -9,9 +9,11 @@ from typing_extensions import Buffer
 
 from hotrod_codec.values import Metadata
 
+__pyx_capi__: dict[str, Any]
+
 @final
 class IteratedEntry:
-    __match_args__: ClassVar[tuple[str, str, str]]
+    __match_args__ = ("key", "values", "metadata")
     def __init__(
         self, key: Buffer, values: Iterable[Buffer], metadata: Metadata | None = None
     ) -> None: ...
@@ -32,7 +34,7 @@ class IteratedEntry:
 
 @final
 class BytesColumn:
-    def __init__(self) -> None: ...  # raises: it comes from decoding
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # raises: it comes from decoding
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> bytes: ...
@@ -55,7 +57,7 @@ class BytesColumn:
 
 @final
 class EntryBatch:
-    def __init__(self) -> None: ...  # raises: it comes from decoding
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # raises: it comes from decoding
     def __len__(self) -> int: ...
     # Pairs (key, value), or IteratedEntry.
     @overload

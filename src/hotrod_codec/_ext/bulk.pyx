@@ -14,7 +14,6 @@ from cpython.buffer cimport (
     PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
-from cpython.number cimport PyIndex_Check, PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -22,7 +21,7 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from hotrod_codec._ext.core cimport *
-from hotrod_codec._ext.hash cimport hr_segments_of
+from hotrod_codec._ext.hashing cimport segment_count, segments_of_spans
 
 from hotrod_codec.values import Metadata
 
@@ -77,6 +76,13 @@ cdef extern from *:
         return failed;
     }
 
+    /* An empty dict with room for `capacity` items. Cython's own code calls this function, too. */
+    #if CYTHON_COMPILING_IN_CPYTHON
+    #define hr_new_dict(capacity) _PyDict_NewPresized(capacity)
+    #else
+    #define hr_new_dict(capacity) PyDict_New()
+    #endif
+
     /* The references go to the dict. */
     static inline int hr_set_item(PyObject *dict, PyObject *key, PyObject *value)
     {
@@ -89,6 +95,7 @@ cdef extern from *:
     PyObject *hr_new_bytes(hr_slice s) noexcept
     PyObject *hr_new_pair(hr_slice key, hr_slice value) noexcept
     list hr_new_list(Py_ssize_t capacity)
+    dict hr_new_dict(Py_ssize_t capacity)
     int hr_append(PyObject *out, PyObject *item) except -1
     int hr_set_item(PyObject *out, PyObject *key, PyObject *value) except -1
 
@@ -103,12 +110,11 @@ cdef extern from "Python.h":
 cdef enum:
     SAMPLE = 16  # items from which the number of all is estimated
     FIRST_ROWS = 64
-    # Entries whose walk, or hashing, takes about a millisecond. Getting the GIL back may take a
+    # Entries whose walk takes about a millisecond. Getting the GIL back may take a
     # whole switch interval (5 ms), so less work than that keeps it.
     RELEASE_GIL = 1 << 18
     # A batch of a stream has about so many bytes at the most.
     BATCH_BYTES = 128 * 1024
-    CHUNK = 128  # keys that are hashed at a time
 
 
 # ---- which lists ---------------------------------------------------------------------------------
@@ -429,12 +435,12 @@ cdef object new_items(int into, const hr_cursor *c, const uint8_t *data, size_t 
                       const hr_limits *limits):
     """What take_items adds to, for the items that `data` begins with."""
     cdef Py_ssize_t room
-    if into == INTO_DICT:
-        return {}
     if into == INTO_BATCH:
         return new_table(c)
     # Room is memory: no more of it than there are bytes.
     room = <Py_ssize_t>min(number_of_items(c, data, size, limits), size // sizeof(void *))
+    if into == INTO_DICT:
+        return hr_new_dict(min(room, <Py_ssize_t>(size // 32)))
     if into == INTO_LISTS:
         return (hr_new_list(room), hr_new_list(room))
     return hr_new_list(room)
@@ -848,22 +854,14 @@ cdef class BytesColumn:
             ValueError: `num_segments` is not within 1 ... 2**31 - 1.
         """
         cdef Py_buffer view
-        cdef int32_t segments
-        cdef const char *data = self.table.start()
-        if not PyIndex_Check(num_segments):
-            raise TypeError(f"num_segments: wants an int, got {type(num_segments).__name__}")
-        if not 1 <= PyNumber_Index(num_segments) <= INT32_MAX:
-            raise ValueError(f"num_segments: wants 1 to {INT32_MAX}, got {num_segments}")
-        segments = num_segments
+        cdef int32_t count = segment_count(num_segments)
         out = numpy().empty(self.count, "int32")
         PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
-        if self.count >= RELEASE_GIL:
-            with nogil:
-                hash_column(data, self.first, self.stride, self.count, segments,
-                            <int32_t *>view.buf)
-        elif self.count:
-            hash_column(data, self.first, self.stride, self.count, segments, <int32_t *>view.buf)
-        PyBuffer_Release(&view)
+        try:
+            segments_of_spans(<const uint8_t *>self.table.start(), self.first, self.first + 1,
+                              self.stride, self.count, count, <int32_t *>view.buf)
+        finally:
+            PyBuffer_Release(&view)
         return out
 
     def __eq__(self, other):
@@ -888,20 +886,6 @@ cdef class BytesColumn:
 
     def __repr__(self):
         return f"<BytesColumn {self.count} items, {self.nbytes} bytes>"
-
-
-cdef void hash_column(const char *data, const int64_t *row, Py_ssize_t stride, Py_ssize_t count,
-                      int32_t num_segments, int32_t *out) noexcept nogil:
-    cdef hr_slice keys[CHUNK]
-    cdef Py_ssize_t i, n
-    while count > 0:
-        n = min(count, <Py_ssize_t>CHUNK)
-        for i in range(n):
-            keys[i].data, keys[i].len = <const uint8_t *>data + row[0], <size_t>row[1]
-            row += stride
-        hr_segments_of(keys, <size_t>n, num_segments, out)
-        out += n
-        count -= n
 
 
 cdef EntryBatch new_batch(_Table t, int64_t *first, Py_ssize_t stride, Py_ssize_t count):
@@ -1077,7 +1061,7 @@ cdef class EntryBatch:
         """Keys and their values as a dict; a value is a tuple where a filter projects several. Of
         a key that comes twice the last value counts.
         """
-        cdef dict out = {}
+        cdef dict out = hr_new_dict(self.count)
         cdef Py_ssize_t i
         for i in range(self.count):
             self.add(INTO_DICT, <PyObject *>out, i)

@@ -32,7 +32,7 @@ _NEAR_CACHE: Final = 14
 _PLAIN, _CUSTOM, _RAW = 0, 1, 2
 _SEEDS: Final = (239, 1847, 2719)
 _MOST_LISTENERS: Final = 10_000
-_MOST_BITS: Final = 2**26
+_MOST_BITS: Final = 2**24
 
 
 class BloomFilter:
@@ -201,7 +201,7 @@ def near_cache_holds(s: Session, c: Cache, key: bytes) -> None:
 def _add_bloom(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
     bits = q["bloom_bits"]
     if not 0 < bits <= _MOST_BITS:
-        raise RefusedError(Status.SERVER_ERROR, f"bloom_bits: {bits} is not within 1 and 2**26")
+        raise RefusedError(Status.SERVER_ERROR, f"bloom_bits: {bits} is not within 1 and 2**24")
     bloom = BloomFilter(bits)
     s.blooms.setdefault(c.name, bloom)  # a second one keeps, as servers do, the first filter
     _register(s, c, Listener(h, s, q, v, interests=_NEAR_CACHE, bloom=bloom))

@@ -39,6 +39,9 @@ _PATIENCE: Final = 10.0
 _CLOSING: Final = 1.0
 """Seconds that connections have to send what is left."""
 
+_HANDSHAKE: Final = 10.0
+"""Seconds that a client has for TLS before it counts as a connection."""
+
 _REAPING: Final = 30.0
 
 
@@ -63,7 +66,12 @@ class Node:
         loop = asyncio.get_running_loop()
         host, port = self.address
         self._listening = await loop.create_server(
-            lambda: Connection(self), host, port, ssl=self._context, backlog=512
+            lambda: Connection(self),
+            host,
+            port,
+            ssl=self._context,
+            ssl_handshake_timeout=None if self._context is None else _HANDSHAKE,
+            backlog=512,
         )
         self.address = ServerAddress(host, self._listening.sockets[0].getsockname()[1])
         self.running = True
