@@ -30,7 +30,9 @@ from hotrod_codec import (
     Response,
     decode_response,
     encode_response,
+    segment_of,
     segments_of,
+    split_by_owner,
     trace_response,
 )
 from hotrod_codec._ext import bulk
@@ -351,6 +353,35 @@ class TestBatch:
             assert frame == encode_response(
                 "iteration_next", message_id=1, entries=entries, finished_segments=[]
             )
+
+    def test_some_of_it(self) -> None:
+        indices = [7, 0, 499, 7]
+        cases: list[Any] = [
+            (batch_of(ENTRIES), ENTRIES),
+            (batch_of(ITERATED, "iteration_next"), ITERATED),
+            (batch_of(ENTRIES + ENTRIES)[::2], (ENTRIES + ENTRIES)[::2]),
+        ]
+        for batch, entries in cases:
+            part = batch.take(indices)
+            assert part.to_list() == [entries[i] for i in indices]
+            assert pickle.loads(pickle.dumps(part)) == part == batch.take(np.array(indices, "u2"))
+            assert batch.values.take(indices) == part.values == part.take(range(4)).values
+            assert len(batch.take([])) == 0
+            for wrong in ([500], [-1], [2**40]):
+                with pytest.raises(IndexError, match="not within 0 and 499"):
+                    batch.take(wrong)
+            with pytest.raises(TypeError, match="indices: wants ints, got float64"):
+                batch.keys.take([1.0])
+
+    def test_split_by_owner(self) -> None:
+        batch = batch_of(ENTRIES)
+        owners = [(i % 3,) for i in range(16)]
+        split = split_by_owner(batch.keys, owners)
+        assert sum(map(len, split.values())) == len(ENTRIES)
+        for owner, indices in split.items():
+            for key, value in batch.take(indices):
+                assert owners[segment_of(key, 16)] == (owner,)
+                assert (key, value) in ENTRIES
 
     def test_equality(self) -> None:
         batch = batch_of(ENTRIES)

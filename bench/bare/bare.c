@@ -229,12 +229,16 @@ static PyObject *bare_mark(PyObject *module, PyObject *unused)
 #define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 
 static PyMethodDef methods[] = {
-    {"copy", bare_copy, METH_O, copy_doc},          {"slice", FAST(bare_slice), slice_doc},
-    {"slices", FAST(bare_slices), slices_doc},      {"pairs", FAST(bare_pairs), pairs_doc},
+    {"copy", bare_copy, METH_O, copy_doc},
+    {"slice", FAST(bare_slice), slice_doc},
+    {"slices", FAST(bare_slices), slices_doc},
+    {"pairs", FAST(bare_pairs), pairs_doc},
     {"dict", FAST(bare_dict), dict_doc},
     {"lists", FAST(bare_lists), lists_doc},
-    {"integer", bare_integer, METH_O, integer_doc}, {"int32s", FAST(bare_int32s), int32s_doc},
-    {"mark", bare_mark, METH_NOARGS, mark_doc},     {0},
+    {"integer", bare_integer, METH_O, integer_doc},
+    {"int32s", FAST(bare_int32s), int32s_doc},
+    {"mark", bare_mark, METH_NOARGS, mark_doc},
+    {0},
 };
 
 static PyModuleDef_Slot slots[] = {

@@ -864,6 +864,19 @@ cdef class BytesColumn:
             PyBuffer_Release(&view)
         return out
 
+    def take(self, indices):
+        """The items of these indices, in their order: a BytesColumn that shares the memory.
+
+        Args:
+            indices: An array or list of ints, each within 0 and len() - 1, such as split_by_owner
+                gives for an owner.
+
+        Raises:
+            IndexError: There is no such item.
+        """
+        cdef _Table t = gathered(self.table, self.first, self.stride, self.count, 2, indices)
+        return new_column(t, t.rows, 2, <Py_ssize_t>t.count)
+
     def __eq__(self, other):
         cdef Py_ssize_t i
         cdef BytesColumn column
@@ -886,6 +899,29 @@ cdef class BytesColumn:
 
     def __repr__(self):
         return f"<BytesColumn {self.count} items, {self.nbytes} bytes>"
+
+
+cdef _Table gathered(_Table t, const int64_t *first, Py_ssize_t stride, Py_ssize_t count,
+                     size_t width, object indices):
+    """A table of the rows with these indices, over the same bytes."""
+    cdef _Table out = new_table(&t.form)
+    cdef int64_t *row
+    cdef int64_t[::1] wanted
+    cdef Py_ssize_t i
+    array = numpy().asarray(indices)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"indices: wants ints, got {array.dtype}")
+    wanted = array.astype("int64").ravel()
+    out.width, out.count = width, <size_t>wanted.shape[0]
+    out.resize(out.count)
+    row = out.rows
+    for i in range(wanted.shape[0]):
+        if not 0 <= wanted[i] < count:
+            raise IndexError(f"indices: {wanted[i]} is not within 0 and {count - 1}")
+        memcpy(row, first + wanted[i] * stride, width * sizeof(int64_t))
+        row += width
+    out.data, out.filled = new_reference(<object>t.data), t.size()
+    return out
 
 
 cdef EntryBatch new_batch(_Table t, int64_t *first, Py_ssize_t stride, Py_ssize_t count):
@@ -1075,6 +1111,20 @@ cdef class EntryBatch:
             ValueError: `num_segments` is not within 1 ... 2**31 - 1.
         """
         return self.keys.segments(num_segments)
+
+    def take(self, indices):
+        """The entries of these indices, in their order: an EntryBatch that shares the memory.
+
+        Args:
+            indices: An array or list of ints, each within 0 and len() - 1, such as split_by_owner
+                gives for an owner.
+
+        Raises:
+            IndexError: There is no such entry.
+        """
+        cdef _Table t = gathered(self.table, self.first, self.stride, self.count,
+                                 self.table.width, indices)
+        return new_batch(t, t.rows, <Py_ssize_t>t.width, <Py_ssize_t>t.count)
 
     def __eq__(self, other):
         cdef Py_ssize_t i
