@@ -2,8 +2,8 @@
 
 The peers' messages hold the same parts (msgpack: kind, message id, status, value) or less (hiredis:
 the value). They need not be told what was asked; a Hot Rod reader must be: one row leaves the
-telling out of the time, the other counts it in. The bare reference makes the list of values from
-the stream in one piece.
+telling out of the time, the others count it in, as a loop of expect() or one expect_many(). The
+bare reference makes the list of values from the stream in one piece.
 """
 
 from __future__ import annotations
@@ -59,6 +59,13 @@ def expecting(context: RequestContext) -> Reader:
     return reader
 
 
+def expecting_many(context: RequestContext) -> Reader:
+    """The same in one call."""
+    reader = Reader()
+    reader.expect_many(context, 1, COUNT)
+    return reader
+
+
 def values_of(responses: list[Response]) -> list[bytes]:
     return [response.value for response in responses]
 
@@ -101,14 +108,15 @@ def test_read_10000_get_responses(compare: Compare, bare: Any, msgpack: Any, hir
     )
 
 
-def test_expect_and_read_10000_get_responses(compare: Compare, bare: Any) -> None:
+def compare_expecting(compare: Compare, bare: Any, ours: str) -> None:
     frames = [get_response(i, value) for i, value in enumerate(blobs(COUNT, VALUE), start=1)]
     compare(
-        "read_ours(expecting(context), ours)",
+        ours,
         {"bare": Reference("slices(stream, offsets)", lambda ours, b: values_of(ours) == b)},
         {
             "read_ours": read_ours,
             "expecting": expecting,
+            "expecting_many": expecting_many,
             "context": RequestContext("get", VERSION),
             "ours": chunks(b"".join(frames)),
             "slices": bare.slices,
@@ -117,6 +125,14 @@ def test_expect_and_read_10000_get_responses(compare: Compare, bare: Any) -> Non
         },
         held=True,
     )
+
+
+def test_expect_and_read_10000_get_responses(compare: Compare, bare: Any) -> None:
+    compare_expecting(compare, bare, "read_ours(expecting(context), ours)")
+
+
+def test_expect_many_and_read_10000_get_responses(compare: Compare, bare: Any) -> None:
+    compare_expecting(compare, bare, "read_ours(expecting_many(context), ours)")
 
 
 def read_list(context: RequestContext, pieces: list[bytes]) -> Any:

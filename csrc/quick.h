@@ -1,5 +1,6 @@
 /* quick.h - the frames that nearly all traffic consists of, read without the machinery of rows: an
- * answer with a canonical head, no topology, and nothing behind it or one byte string.
+ * answer with a canonical head, no topology, and nothing behind it or one byte string; a request
+ * with a canonical head and a body of keys and values that says nothing of expiration.
  * Takes a frame only if codec.c reads it as whole and canonical, and then says the same of it; of
  * anything else, an unfinished or broken frame, too, it says nothing at all. In a header, as a call
  * would cost as much as the reading. */
@@ -84,6 +85,85 @@ static inline const uint8_t *hr_quick_answer(const uint8_t *in, const uint8_t *e
     if (!has_body)
         return in + HEAD;
     return hr_quick_bytes(row, version) ? hr_quick_slice(in + HEAD, end, most, value) : NULL;
+}
+
+/* What hr_quick_request has read. */
+typedef struct hr_quick {
+    const hr_row *row;
+    uint64_t message_id;
+    uint64_t flags, topology_id; /* of 32 bits */
+    hr_slice cache;
+    hr_slice parts[2]; /* of the body's fields that are byte strings, in turn */
+    uint8_t version, intelligence;
+    uint8_t key_type, value_type; /* numbers of predefined media types; 0: none */
+} hr_quick;
+
+/* None, or a predefined one with a small number and no parameters. */
+static inline const uint8_t *hr_quick_media(const uint8_t *p, const uint8_t *end, uint8_t *id)
+{
+    *id = 0;
+    if (p == end)
+        return NULL;
+    if (*p == HR_MEDIA_NONE)
+        return p + 1;
+    if (end - p < 3 || *p != HR_MEDIA_PREDEFINED || p[1] == 0 || p[1] >= 0x80 || p[2] != 0)
+        return NULL;
+    *id = p[1];
+    return p + 3;
+}
+
+static inline const uint8_t *hr_quick_body(const uint8_t *p, const uint8_t *end,
+                                           const hr_limits *limits, hr_quick *q)
+{
+    const uint8_t both_default = HR_UNIT_DEFAULT << 4 | HR_UNIT_DEFAULT;
+    hr_slice *part = q->parts;
+    for (const uint8_t *id = q->row->request_body; p && *id != HR_END; id++) {
+        const hr_field *f = &hr_fields[*id];
+        if (f->kind == HR_BYTES && part < q->parts + 2)
+            p = hr_quick_slice(p, end, limits->bytes, part++);
+        else if (f->kind == HR_LIFE && q->version >= HR_TIME_UNITS_SINCE && p != end &&
+                 *p == both_default)
+            p++;
+        else
+            return NULL;
+    }
+    return p;
+}
+
+/* The request at `in`. Returns its end, or NULL: this says nothing of the frame, ask
+ * hr_decode_request. That would give the same: a canonical frame without other parameters, whose
+ * fields are `parts`, and expirations that are the defaults. */
+static inline const uint8_t *hr_quick_request(const uint8_t *in, const uint8_t *end,
+                                              const hr_limits *limits, hr_quick *q)
+{
+    enum { NUMBER = 5 }; /* bytes of 32 bits */
+    if (in == end || *in != HR_REQUEST_MAGIC)
+        return NULL;
+    const uint8_t *p = hr_quick_varint(in + 1, end, HR_QUICK_ID, &q->message_id);
+    if (!p || end - p < 2)
+        return NULL;
+    q->version = p[0];
+    q->row = hr_row_of_request(p[1]);
+    if (q->version < 20 || !hr_is_version(q->version) || !q->row)
+        return NULL;
+    p = hr_quick_slice(p + 2, end, limits->text, &q->cache);
+    if (p)
+        p = hr_quick_varint(p, end, NUMBER, &q->flags);
+    if (!p || p == end || q->flags > UINT32_MAX)
+        return NULL;
+    q->intelligence = *p++;
+    p = hr_quick_varint(p, end, NUMBER, &q->topology_id);
+    if (!p || q->topology_id > UINT32_MAX)
+        return NULL;
+    q->key_type = q->value_type = 0;
+    if (q->version >= HR_MEDIA_TYPES_SINCE) {
+        p = hr_quick_media(p, end, &q->key_type);
+        if (p)
+            p = hr_quick_media(p, end, &q->value_type);
+    }
+    if (p && q->version >= HR_OTHER_PARAMS_SINCE)
+        p = p != end && *p == 0 ? p + 1 : NULL;
+    return p ? hr_quick_body(p, end, limits, q) : NULL;
 }
 
 #endif

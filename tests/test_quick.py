@@ -16,6 +16,7 @@ from hotrod_codec import (
     Layout,
     LimitError,
     Limits,
+    MediaType,
     Op,
     Reader,
     Request,
@@ -72,6 +73,32 @@ def through_a_reader(pieces: list[bytes], context: RequestContext, message_id: i
         found += list(reader)
     assert len(found) == 1
     assert (reader.buffered, reader.pending_requests) == (0, 0)
+    return said_of(found[0])
+
+
+def request_both_ways(frame: bytes, offset: int = 0) -> Any:
+    """What a request says, quickly and plainly; None, or the error, where it is none."""
+
+    def told_of(data: Any, **keywords: Any) -> Any:
+        try:
+            return said_of(decode_request(data, offset, **keywords))
+        except DecodeError as error:
+            return type(error), str(error), error.offset
+
+    quick = told_of(frame)
+    assert told_of(bytearray(frame)) == quick
+    assert told_of(frame, limits=Limits()) == quick
+    return quick
+
+
+def request_through_a_reader(pieces: list[bytes]) -> Any:
+    reader = Reader("server")
+    found = []
+    for piece in pieces:
+        reader.feed(piece)
+        found += list(reader)
+    assert len(found) == 1
+    assert reader.buffered == 0
     return said_of(found[0])
 
 
@@ -174,3 +201,84 @@ def test_offsets_both_ways() -> None:
 def test_a_value_above_the_default_limit_is_refused_both_ways() -> None:
     frame = bytes.fromhex("a1 00 04 00 00 ff ff ff ff 07")
     assert both_ways(frame, RequestContext("get"))[0] is LimitError
+
+
+QUICK_REQUESTS = [
+    each
+    for each in strategies.OPERATIONS
+    if {field.kind for field in each.request} <= {"bytes", "life"}
+]
+HEADS: list[dict[str, Any]] = [
+    {},
+    {"cache": "orders", "flags": 7, "intelligence": 3, "topology_id": -1},
+    {"cache": "\xe4" * 70, "flags": 2**32 - 1, "intelligence": 255, "topology_id": 2**31 - 1},
+]
+TYPED: list[dict[str, Any]] = [
+    {"key_media_type": "application/json", "value_media_type": "text/plain"},
+    {"key_media_type": MediaType("", id=200)},
+    {"value_media_type": "application/x-protostream", "key_media_type": "application/x-own"},
+    {"value_media_type": MediaType("application/json", (("charset", "utf-8"),))},
+]
+
+
+@pytest.mark.parametrize("each", QUICK_REQUESTS, ids=lambda each: each.op.name)
+def test_requests_both_ways(each: Layout) -> None:
+    assert len(QUICK_REQUESTS) >= 15
+    count = 0
+    for version in strategies.versions_of(each):
+        heads = HEADS + (TYPED if version >= 28 else [])
+        if version >= 40:
+            heads = [*heads, {"other_params": {"name": b"value"}}]
+        for i, head in enumerate(heads):
+            fields: dict[str, Any] = {}
+            for j, field in enumerate(each.request):
+                if field.kind == "bytes":
+                    fields[field.names[0]] = VALUES[(i + j) % len(VALUES)]
+                elif i == 1:
+                    fields[field.names[0]] = 60
+            message_id = IDS[(i + count) % len(IDS)]
+            frame = encode_request(
+                each.op, version=version, message_id=message_id, **head, **fields
+            )
+            told = request_both_ways(frame + b"behind")
+            assert (told[1]["size"], told[2], told[0]) == (len(frame), frame, Request)
+            for name, value in fields.items():
+                if isinstance(value, bytes):
+                    assert told[1]["fields"][name] == value
+            assert request_both_ways(b"before" + frame, 6) == told
+            assert request_through_a_reader([frame]) == told
+            places = {*range(min(len(frame), 24)), len(frame) - 1}
+            for at in places:
+                assert request_both_ways(frame[:at]) is None
+                assert request_through_a_reader([frame[:at], frame[at:]]) == told
+            count += 1
+
+
+@pytest.mark.parametrize("op", [Op.GET, Op.PUT, Op.CLEAR, Op.PING], ids=lambda op: op.name)
+@pytest.mark.parametrize("version", ["1.3", "2.1", "2.2", "2.8", "3.1", "4.1"])
+def test_any_byte_in_any_place_of_a_request(op: Op, version: str) -> None:
+    fields: dict[str, Any] = {"key": b"k"} if op in (Op.GET, Op.PUT) else {}
+    if op is Op.PUT:
+        fields["value"] = b"val"
+    frame = encode_request(op, version=version, message_id=200, cache="c", **fields)
+    for at in range(len(frame)):
+        for byte in BESIDES:
+            request_both_ways(frame[:at] + bytes([byte]) + frame[at + 1 :] + bytes(8))
+
+
+def test_limits_hold_on_both_paths_of_a_reader() -> None:
+    frame = encode_request("put", cache="cache", key=b"key", value=b"value")
+    for limits, refused in (
+        (Limits(bytes=5, text=5), None),
+        (Limits(bytes=4, text=5), "value"),
+        (Limits(bytes=2, text=5), "key"),
+        (Limits(bytes=5, text=4), "cache name"),
+    ):
+        reader = Reader("server", limits=limits)
+        reader.feed(frame)
+        if refused is None:
+            assert next(reader).value == b"value"
+            continue
+        with pytest.raises(LimitError) as caught:
+            reader.next()
+        assert caught.value.field == refused

@@ -37,6 +37,29 @@ static PyObject *bare_slice(PyObject *module, PyObject *const *args, Py_ssize_t 
     return new_bytes(PyBytes_AS_STRING(args[0]), start, length);
 }
 
+PyDoc_STRVAR(get_request_doc,
+             "get_request(data: bytes, cache: int, cache_length: int, key: int, key_length: int, /)"
+             " -> bytes\n\nMakes the text of the cache's name, and the key, which it returns.");
+static PyObject *bare_get_request(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Py_ssize_t places[4];
+    if (!wants("get_request", count, 5))
+        return NULL;
+    for (int i = 0; i < 4; i++) {
+        places[i] = PyLong_AsSsize_t(args[1 + i]);
+        if (places[i] == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    const char *data = PyBytes_AS_STRING(args[0]);
+    PyObject *cache = PyUnicode_DecodeUTF8(data + places[0], places[1], "surrogateescape");
+    if (!cache)
+        return NULL;
+    PyObject *key = new_bytes(data, places[2], places[3]);
+    Py_DECREF(cache);
+    return key;
+}
+
 /* The offsets of a list: int64, `width` to an item. The caller releases the view. */
 static const int64_t *offsets_of(PyObject *array, Py_ssize_t width, Py_buffer *view,
                                  Py_ssize_t *count)
@@ -231,6 +254,7 @@ static PyObject *bare_mark(PyObject *module, PyObject *unused)
 static PyMethodDef methods[] = {
     {"copy", bare_copy, METH_O, copy_doc},
     {"slice", FAST(bare_slice), slice_doc},
+    {"get_request", FAST(bare_get_request), get_request_doc},
     {"slices", FAST(bare_slices), slices_doc},
     {"pairs", FAST(bare_pairs), pairs_doc},
     {"dict", FAST(bare_dict), dict_doc},

@@ -980,6 +980,47 @@ static inline const char *difference(pool *p, const message *ours, const message
 /* ---- the quick path
  * -------------------------------------------------------------------------------------- */
 
+static inline const char *quick_request_problem(const uint8_t *in, size_t len, const message *plain,
+                                                const hr_decoding *d, bool *taken)
+{
+    const hr_request *r = &plain->request;
+    hr_quick q;
+    memset(&q, 0x5a, sizeof q);
+    const uint8_t *end = hr_quick_request(in, in + len, d->limits, &q);
+    if (!end)
+        return NULL;
+    *taken = true;
+    if (d->stop.result != HR_OK || r->loose || r->params.count > 0)
+        return "quickly taken, and not plain";
+    if (end != in + d->used || q.row != r->row || q.message_id != r->message_id ||
+        q.version != r->version || q.intelligence != r->intelligence || q.flags != r->flags ||
+        q.topology_id != (uint32_t)r->topology_id || !same_slice(q.cache, r->cache))
+        return "quickly taken with another head or length";
+    const hr_media *types[2] = {&r->key_type, &r->value_type};
+    const uint8_t ids[2] = {q.key_type, q.value_type};
+    for (int i = 0; i < 2; i++)
+        if (ids[i] ? types[i]->kind != HR_MEDIA_PREDEFINED || types[i]->id != ids[i] ||
+                         types[i]->params.count > 0
+                   : types[i]->kind != HR_MEDIA_NONE)
+            return "quickly taken with another media type";
+    const hr_slice *part = q.parts;
+    for (const uint8_t *f = r->row->request_body; *f != HR_END; f++) {
+        const void *member = const_member_of(&r->body, &hr_fields[*f]);
+        if (hr_fields[*f].kind == HR_BYTES) {
+            const hr_slice *slice = member;
+            if (part == q.parts + 2 || part->data != slice->data || part->len != slice->len)
+                return "another part quickly";
+            part++;
+        } else {
+            const hr_life *life = member;
+            if (hr_fields[*f].kind != HR_LIFE || life->lifespan_unit != HR_UNIT_DEFAULT ||
+                life->max_idle_unit != HR_UNIT_DEFAULT)
+                return "quickly taken with a field that it has not";
+        }
+    }
+    return NULL;
+}
+
 /* What the quick path says of a frame has to be what decode_message said of it: `plain`, and where
  * it stopped. Sets `*taken` when it says anything. Returns a problem, or NULL. */
 static inline const char *quick_problem(const uint8_t *in, size_t len, const message *plain,
@@ -990,7 +1031,7 @@ static inline const char *quick_problem(const uint8_t *in, size_t len, const mes
     hr_slice value = {0};
     *taken = false;
     if (!plain->is_response)
-        return NULL;
+        return quick_request_problem(in, len, plain, d, taken);
     const hr_response *a = &plain->response;
     const uint8_t *end = hr_quick_id(in, in + len, &id);
     if (end)

@@ -361,6 +361,99 @@ static void test_which_answers_are_quick(void)
     printf("%zu quick answers without a field, %zu with bytes\n", empty, with_bytes);
 }
 
+/* Requests of keys and values whose header and expiration say nothing of the rarer kind. */
+static void test_which_requests_are_quick(void)
+{
+    static message made, got;
+    const message *m = &made;
+    maker mk = {.state = 6, .pool = &blocks, .most = 3};
+    size_t quick_ones = 0, slow_ones = 0;
+    for (size_t i = 0; i < hr_num_rows; i++) {
+        const hr_row *row = &hr_rows[i];
+        for (size_t v = 0; v < NUM_VERSIONS * 4; v++) {
+            uint8_t version = ALL_VERSIONS[v / 4];
+            if (!row_has(row, version) || row->is_event)
+                continue;
+            make_request(&mk, row, version, &made);
+            hr_request *r = &made.request;
+            r->message_id >>= 1; /* the longest ids are not */
+            r->params = (hr_list){0};
+            r->key_type = (hr_media){.kind = v & 1 && version >= 28, .id = 127};
+            r->value_type = (hr_media){.kind = v & 2 && version >= 28, .id = 1};
+            bool wanted = version >= 20, has_life = false;
+            for (const uint8_t *f = row->request_body; *f != HR_END; f++) {
+                has_life |= hr_fields[*f].kind == HR_LIFE;
+                wanted &= hr_fields[*f].kind == HR_BYTES ||
+                          (hr_fields[*f].kind == HR_LIFE && version >= 22);
+            }
+            if (has_life && version >= 22)
+                r->body.expiration =
+                    (hr_life){.lifespan_unit = HR_UNIT_DEFAULT, .max_idle_unit = HR_UNIT_DEFAULT};
+            size_t size;
+            uint8_t *in = encode_message(&made, &size);
+            for (size_t n = 0; n <= size; n++) {
+                uint8_t *cut = exact_copy(in, n);
+                prepare_message(&made, 0, &got);
+                hr_decoding d = decoding();
+                decode_message(cut, n, &got, &d);
+                bool quick;
+                CHECK_NONE(quick_problem(cut, n, &got, &d, &quick));
+                CHECK_OF(quick == (wanted && n == size));
+                quick_ones += quick;
+                slow_ones += n == size && !quick;
+                free(cut);
+            }
+            free(in);
+            pool_empty(&blocks);
+        }
+    }
+    CHECK(quick_ones > 0 && slow_ones > 0);
+    printf("%zu quick requests, %zu others\n", quick_ones, slow_ones);
+}
+
+/* A request for GET, but for one thing. */
+static void test_which_requests_are_not_quick(void)
+{
+    static const char *const frames[] = {
+        "a0 05 28 03 0163 00 01 00 010100 010200 00 016b",         /* this one is */
+        "a1 05 28 03 0163 00 01 00 00 00 00 016b",                 /* magic */
+        "a0 8500 28 03 0163 00 01 00 00 00 00 016b",               /* a padded id */
+        "a0 05 2a 03 0163 00 01 00 00 00 00 016b",                 /* no version */
+        "a0 05 0d 03 0163 00 01 00 00 016b",                       /* 1.3 */
+        "a0 05 28 04 0163 00 01 00 00 00 00 016b",                 /* no operation */
+        "a0 05 28 03 ffffffff0f 00 01 00 00 00 00 016b",           /* a name of 4 GiB */
+        "a0 05 28 03 0163 ffffffff1f 01 00 00 00 00 016b",         /* flags of 33 bits */
+        "a0 05 28 03 0163 8000 01 00 00 00 00 016b",               /* padded flags */
+        "a0 05 28 03 0163 00 01 ffffffff1f 00 00 00 016b",         /* a topology id of 33 bits */
+        "a0 05 28 03 0163 00 01 00 02 0161 00 00 00 016b",         /* a media type by name */
+        "a0 05 28 03 0163 00 01 00 01 8101 00 00 00 016b",         /* one with a large number */
+        "a0 05 28 03 0163 00 01 00 01 01 01 0161 0162 00 00 016b", /* one with a parameter */
+        "a0 05 28 03 0163 00 01 00 01 00 00 00 00 016b",           /* number 0 */
+        "a0 05 28 03 0163 00 01 00 00 00 01 0161 0162 016b",       /* other parameters */
+        "a0 05 28 03 0163 00 01 00 00 00 00 026b",                 /* the end is not there */
+        "",
+    };
+    size_t quick_ones = 0;
+    for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
+        static message like, got;
+        const message *m = &like;
+        size_t size;
+        uint8_t *in = exact_hex(frames[i], &size);
+        for (int most = 0; most < 2; most++) {
+            const hr_limits limits = {.bytes = (uint64_t)most, .text = 9, .params = 9};
+            hr_decoding d = {.limits = &limits};
+            prepare_message(&like, 0, &got);
+            decode_message(in, size, &got, &d);
+            bool quick;
+            CHECK_NONE(quick_problem(in, size, &got, &d, &quick));
+            CHECK_OF(quick == (i == 0 && most == 1));
+            quick_ones += quick;
+        }
+        free(in);
+    }
+    CHECK_INT(quick_ones, 1);
+}
+
 /* An answer to GET, but for one thing. */
 static void test_which_answers_are_not_quick(void)
 {
@@ -437,6 +530,7 @@ int main(void)
 {
     int result = RUN(TEST(test_rows_are_found_by_their_codes),
                      TEST(test_versions_and_statuses_are_those_of_the_table),
+                     TEST(test_which_requests_are_quick), TEST(test_which_requests_are_not_quick),
                      TEST(test_which_answers_are_quick), TEST(test_which_answers_are_not_quick),
                      TEST(test_every_request_round_trips), TEST(test_every_response_round_trips),
                      TEST(test_long_lists_round_trip), TEST(test_small_lists_in_all_pieces));

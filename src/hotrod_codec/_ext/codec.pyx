@@ -15,7 +15,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport (
-    INT32_MAX, UINT32_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t,
+    INT32_MAX, UINT32_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
 from libc.string cimport memmove, memset
 cimport cython
@@ -84,10 +84,14 @@ cdef object media_of(const hr_media *m):
     if m.kind == HR_MEDIA_CUSTOM:
         name = text_of(m.name)
         return MediaType(name, params, custom=name in MEDIA_TYPES_BY_NAME)
-    plain = PLAIN_MEDIA_TYPES.get(m.id)
+    return predefined_media(m.id, params)
+
+
+cdef object predefined_media(uint32_t number, tuple params):
+    plain = PLAIN_MEDIA_TYPES.get(number)
     if plain is not None and not params:
         return plain
-    return MediaType(plain.name if plain is not None else "", params, id=m.id)
+    return MediaType(plain.name if plain is not None else "", params, id=number)
 
 
 cdef object life_of(const hr_life *life):
@@ -259,8 +263,10 @@ cdef extern from *:
         (void)items;
         if (!o)
             return PyErr_NoMemory();
-        if (size == 64) /* most of them: no call */
+        if (size == 64) /* responses: no call */
             memset(o, 0, 64);
+        else if (size == 80) /* requests */
+            memset(o, 0, 80);
         else
             memset(o, 0, size);
         return PyObject_Init(o, type);
@@ -317,7 +323,9 @@ cdef class Message:
     # 64 bytes for a response. No cdef methods: they would add a table to each message.
     cdef uint64_t c_message_id
     cdef size_t c_size
-    cdef uint32_t carried            # bit i: the frame carried value i
+    cdef uint16_t carried            # bit i: the frame carried value i
+    cdef uint8_t key_type            # of a request: number of the media type; 0: see `rest`
+    cdef uint8_t value_type
     cdef uint8_t row_number          # 1 + the row's index; 0: an error with no known request
     cdef uint8_t c_version           # 0: made by __new__ alone
     cdef uint8_t c_status            # a response's; the client intelligence of a request
@@ -488,11 +496,15 @@ cdef class Request(Message):
     @property
     def key_media_type(self):
         """MediaType, or None: as stored."""
+        if self.key_type:
+            return predefined_media(self.key_type, ())
         return None if self.rest is None else self.rest.key_media_type
 
     @property
     def value_media_type(self):
         """MediaType, or None: as stored."""
+        if self.value_type:
+            return predefined_media(self.value_type, ())
         return None if self.rest is None else self.rest.value_media_type
 
     @property
@@ -598,7 +610,7 @@ cdef int put(Message m, int slot, object value) except -1:
         Py_INCREF(value)
         Py_XDECREF(place[0])
         place[0] = <PyObject *>value
-    m.carried |= <uint32_t>1 << slot
+    m.carried |= <uint16_t>(1 << slot)
     return 0
 
 
@@ -789,6 +801,33 @@ cdef Request request_of(hr_request *q, size_t size):
         rest_of(out).other_params = mapping_of(list_of(HR_PARAMS, &q.params, q.version), &loose)
     out.traits = LOOSE if loose else 0
     put_body(out, hr_request_fields(q), &q.body, 0)
+    return out
+
+
+cdef Request quick_request_of(const hr_quick *q, size_t size):
+    """What hr_quick_request has read."""
+    cdef Request out = Request.__new__(Request)
+    cdef int i = 0, part = 0, slot = 0
+    out.row_number = number_of(q.row)
+    out.c_message_id = q.message_id
+    out.c_size = size
+    out.c_version = q.version
+    out.c_flags = <uint32_t>q.flags
+    out.c_topology_id = <int32_t><uint32_t>q.topology_id
+    out.c_status = q.intelligence
+    out.c_cache = text_of(q.cache)
+    out.key_type = q.key_type
+    out.value_type = q.value_type
+    while q.row.request_body[i] != HR_END:
+        if hr_fields[q.row.request_body[i]].kind == HR_BYTES:
+            put(out, slot, bytes_of(q.parts[part]))
+            part += 1
+            slot += 1
+        else:  # an expiration: the default
+            put(out, slot, None)
+            put(out, slot + 1, None)
+            slot += 2
+        i += 1
     return out
 
 
@@ -1054,6 +1093,8 @@ cdef bint add_list(Message message, int into, object data, hr_decoding *d, const
     return True
 
 
+@cython.binding(False)
+@cython.embedsignature.format("clinic")
 def decode_request(data, /, Py_ssize_t offset=0, *, limits=None):
     """Decode the request that begins at `offset`. Bytes behind it are left alone.
 
@@ -1068,6 +1109,22 @@ def decode_request(data, /, Py_ssize_t offset=0, *, limits=None):
         DecodeError: The bytes are no Hot Rod request; tells what and where.
         LimitError: A length or count exceeds a limit.
     """
+    cdef const uint8_t *start
+    cdef const uint8_t *end
+    cdef const uint8_t *p
+    cdef hr_quick q
+    if type(data) is bytes and limits is None:
+        start = <const uint8_t *>PyBytes_AS_STRING(data)
+        end = start + PyBytes_GET_SIZE(data)
+        if 0 <= offset <= end - start:
+            start += offset
+            p = hr_quick_request(start, end, &DEFAULT_LIMITS, &q)
+            if p is not NULL:
+                return quick_request_of(&q, <size_t>(p - start))
+    return decode_any_request(data, offset, limits)
+
+
+cdef Request decode_any_request(object data, Py_ssize_t offset, object limits):
     cdef Py_buffer view
     cdef const uint8_t *start = NULL
     cdef size_t length = 0
@@ -1739,6 +1796,13 @@ cdef class Reader:
     cdef object take_request(self):
         cdef hr_decoding d
         cdef hr_request q
+        cdef hr_quick quick
+        cdef Request message
+        cdef const uint8_t *end = hr_quick_request(self.at, self.stop, &self.limits, &quick)
+        if end is not NULL:
+            message = quick_request_of(&quick, <size_t>(end - self.at))
+            self.take(<size_t>(end - self.at))
+            return message
         decoding_of(&d, &self.limits)
         d.stop_at_list = True
         hr_decode_request(self.at, <size_t>(self.stop - self.at), &q, &d)

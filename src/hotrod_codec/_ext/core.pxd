@@ -394,3 +394,18 @@ cdef extern from "quick.h" nogil:
     const uint8_t *hr_quick_answer(const uint8_t *data, const uint8_t *end, const hr_row *row,
                                    uint8_t version, bint legacy_server, uint64_t most,
                                    uint8_t *status, hr_slice *value)
+
+    ctypedef struct hr_quick:
+        const hr_row *row
+        uint64_t message_id
+        uint64_t flags
+        uint64_t topology_id
+        hr_slice cache
+        hr_slice parts[2]
+        uint8_t version
+        uint8_t intelligence
+        uint8_t key_type
+        uint8_t value_type
+
+    const uint8_t *hr_quick_request(const uint8_t *data, const uint8_t *end,
+                                    const hr_limits *limits, hr_quick *q)
