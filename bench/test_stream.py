@@ -138,10 +138,11 @@ def test_expect_many_and_read_10000_get_responses(compare: Compare, bare: Any) -
 def read_list(context: RequestContext, pieces: list[bytes]) -> Any:
     reader = Reader()
     reader.expect(context, MESSAGE_ID)
+    message = None
     for piece in pieces:
         reader.feed(piece)
         message = reader.next()
-    return message.entries
+    return message.entries if message is not None else None
 
 
 def read_batches(context: RequestContext, pieces: list[bytes]) -> int:
