@@ -73,7 +73,7 @@ venv: build ## make .venv and install the package into it, editable and compiled
 # ---- using and testing --------------------------------------------------------------------------
 
 .PHONY: demo
-demo: build ## see the codec at work
+demo: build ## a cluster, both clients, a node that dies
 	@$(BIN)/hotrod demo
 
 .PHONY: test

@@ -121,5 +121,5 @@ def test_a_release_with_a_file_of_another_version_fails(tmp_path: Path) -> None:
 def test_the_list_is_that_of_the_sources() -> None:
     names = dist_check.files_from_sources()
     assert "hotrod_codec/_ext/codec.compiled" in names
-    assert "hotrod_codec/data/bulkget-2.9.hrs" in names
+    assert "hotrod_codec/server/tcp.py" in names
     assert not [name for name in names if name.endswith((".pyx", ".pxd", ".c"))]

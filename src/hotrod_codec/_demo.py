@@ -1,298 +1,193 @@
-"""`hotrod demo`: the codec's main work in one go, measured, on what a real server once sent.
+"""`hotrod demo`: an embedded cluster, both clients, and what they do when a node dies.
 
-Decodes a recorded answer, encodes its entries as puts, routes them by hash, decodes them as server
-and client do, and compares all of it with the recording's known digest.
+Everything is checked as it goes: each value that comes back is compared with what was stored, and
+the keys of each node with what the hash says. One wrong entry and the demo fails.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from hotrod_codec import (
-    HotRodError,
     Intelligence,
-    Op,
-    Reader,
-    Request,
-    RequestContext,
-    Topology,
-    Version,
+    Response,
+    ServerAddress,
+    decode_request,
     decode_response,
     encode_request,
-    encode_response,
     segments_of,
 )
 from hotrod_codec._terminal import Advance, Output
-from hotrod_codec.explain import Explainer, Frame
-from hotrod_codec.recording import Direction, Record, read_recording
+from hotrod_codec.client import AsyncClient, Client
+from hotrod_codec.explain import Explainer
+from hotrod_codec.server import EmbeddedServer
 
-__all__ = ["DemoError", "digest", "find_recording", "run"]
+__all__ = ["DemoError", "run"]
 
-_NAME: Final = "bulkget-2.9.hrs"
-# Of its entries, as `digest` makes it; tests/vectors/streams/manifest.json has it, too.
-_DIGEST: Final = "32d35c17cde52f13326c6e0b54a5ac9c38918f5f847efc56243911dd2ecd113e"
-_ROWS: Final = 16  # of each explained frame
-_SEGMENTS: Final = 256
-_SERVERS: Final = tuple((f"10.0.0.{i}", 11222) for i in (1, 2, 3))
+_CACHE: Final = "people"
+_BATCH: Final = 1_000
+_IN_FLIGHT: Final = 64
+_VALUE: Final = "x" * 90
 
-_Entry = tuple[bytes, bytes]
-_T = TypeVar("_T")
+_Rows = list[tuple[str, ...]]
 
 
 class DemoError(Exception):
-    """There is nothing to show: no recording, or nothing in it."""
+    """Something came back that was not stored so. Should never be seen."""
 
 
-def find_recording() -> Path:
-    """The recording that comes with the package: installed beside it, or in a source checkout."""
-    package = Path(__file__).resolve().parent
-    places = (package / "data" / _NAME, package.parent.parent / "examples" / _NAME)
-    for place in places:
-        if place.is_file():
-            return place
-    raise DemoError(f"{_NAME} is not installed; give a recording with --file")
-
-
-def digest(entries: Sequence[_Entry]) -> str:
-    """SHA-256 over the entries in the order of their keys: of each its key and its value, each
-    behind its length in four bytes."""
-    total = hashlib.sha256()
-    for entry in sorted(entries):
-        for part in entry:
-            total.update(len(part).to_bytes(4) + part)
-    return total.hexdigest()
-
-
-def _timed(step: Callable[[], _T]) -> tuple[_T, float]:
-    start = time.perf_counter()
-    result = step()
-    return result, time.perf_counter() - start
-
-
-class _Stopwatch:
-    """Runs each step several times and keeps the best."""
-
-    def __init__(self, rounds: int, advance: Advance) -> None:
-        self._rounds = rounds
-        self._advance = advance
-        self.rows: list[tuple[str, ...]] = []
-
-    def __call__(self, what: str, entries: int, size: int, step: Callable[[], _T]) -> _T:
-        self._advance(what, 0)
-        result, best = _timed(step)
-        self._advance(what, 1)
-        for _ in range(self._rounds - 1):
-            result, seconds = _timed(step)
-            best = min(best, seconds)
-            self._advance(what, 1)
-        self.rows.append(
-            (
-                what,
-                f"{entries:,}",
-                f"{size:,}",
-                f"{best * 1e3:.2f}",
-                f"{entries / best / 1e6:.2f}",
-                f"{size / best / 1e6:.0f}",
-            )
-        )
-        return result
-
-
-def _requests(records: Sequence[Record]) -> list[Request]:
-    reader = Reader("server")
-    for record in records:
-        if record.direction == Direction.TO_SERVER:
-            reader.feed(record.data)
-    return list(reader)
-
-
-def _answers(records: Sequence[Record], requests: Sequence[Request]) -> list[Any]:
-    """What a client reads: in the pieces in which the network had brought it."""
-    reader = Reader("client")
-    for request in requests:
-        reader.expect(request)
-    answers: list[Any] = []
-    for record in records:
-        if record.direction == Direction.TO_CLIENT:
-            reader.feed(record.data)
-            answers += reader
-    return answers
-
-
-def _entries(answers: Sequence[Any]) -> list[_Entry]:
-    for answer in answers:
-        found = answer.fields.get("entries")
-        if found and isinstance(found[0], tuple) and isinstance(found[0][1], bytes):
-            entries: list[_Entry] = found
-            return entries
-    raise DemoError("no answer with entries in the recording")
-
-
-def _beginning(frame: Frame) -> Frame:
-    return replace(frame, rows=frame.rows[:_ROWS])
-
-
-def run(out: Output, path: Path | None, rounds: int) -> int:
-    """Do all of it. Returns the exit status: 1 when what was decoded is not what was recorded.
+def run(out: Output, entries: int) -> int:
+    """Show all of it with so many entries. Returns the exit status.
 
     Raises:
-        DemoError: There is no such recording, or nothing to show in it.
+        DemoError: A value or a place was wrong.
     """
     started = time.perf_counter()
-    place = path or find_recording()
-    try:
-        records = read_recording(place.read_bytes())
-        requests = _requests(records)
-        entries = _entries(_answers(records, requests))
-    except OSError as e:
-        raise DemoError(f"{place}: {e.strerror}") from None
-    except (ValueError, HotRodError) as e:
-        raise DemoError(f"{place.name}: {e}") from None
-    received = sum(len(r.data) for r in records if r.direction == Direction.TO_CLIENT)
-
-    out.heading(f"{place.name}: {len(records)} reads, {received:,} bytes from a server")
-    for i, frame in enumerate(Explainer().recording(records)):
-        if i == 2:
-            break
-        out.frame(_beginning(frame))
-
-    version = max(Version)
-    count = len(entries)
-    numbered = list(enumerate(entries, 1))
-
-    def encode_puts() -> list[bytes]:
-        return [
-            encode_request(Op.PUT, version=version, message_id=i, cache="demo", key=k, value=v)
-            for i, (k, v) in numbered
-        ]
-
-    def route() -> tuple[Any, Topology]:
-        return segments_of([key for key, _ in entries], _SEGMENTS), topology
-
-    def read_puts() -> list[Request]:
-        reader = Reader("server")
-        reader.feed(stream)
-        return list(reader)
-
-    def read_answers() -> list[Any]:
-        reader = Reader("client")
-        for i, _ in numbered:
-            reader.expect(context, i)
-        reader.feed(answers)
-        return list(reader)
-
-    def read_get_all() -> Any:
-        return decode_response(all_at_once, RequestContext(Op.GET_ALL, version))
-
-    out.heading("there and back")
-    context = RequestContext(Op.PUT, version)
-    topology = _topology(version)
-    with out.progress(6 * rounds) as advance:
-        measure = _Stopwatch(rounds, advance)
-        recorded = _entries(
-            measure("decode the recording", count, received, lambda: _answers(records, requests))
-        )
-        puts = measure("encode puts", count, sum(map(len, encode_puts())), encode_puts)
-        keys = sum(len(key) for key, _ in entries)
-        segments, _ = measure("route keys by hash", count, keys, route)
-        stream = b"".join(puts)
-        put = measure("decode the puts", count, len(stream), read_puts)
-        answers = b"".join(
-            encode_response(Op.PUT, version=version, message_id=i) for i, _ in numbered
-        )
-        done = measure("decode their answers", count, len(answers), read_answers)
-        all_at_once = encode_response(Op.GET_ALL, version=version, entries=recorded)
-        got = measure("decode one getAll answer", count, len(all_at_once), read_get_all)
-    out.table(("step", "entries", "bytes", "ms", "M entries/s", "MB/s"), measure.rows)
-    _tell_routes(out, segments.tolist(), topology)
-    return _compare(
-        out,
-        place,
-        time.perf_counter() - started,
-        count,
-        {
-            "recorded answer": recorded,
-            "puts": [(request.key, request.value) for request in put],
-            "getAll answer": got.entries,
-        },
-        len(done),
-    )
-
-
-def _topology(version: Version) -> Topology:
-    """A cluster of three, two copies of each segment, as a client learns it from an answer."""
-    owners = [
-        (segment % len(_SERVERS), (segment + 1) % len(_SERVERS)) for segment in range(_SEGMENTS)
-    ]
-    told = encode_response(
-        Op.PING,
-        version=version,
-        topology=Topology(
-            1,
-            tuple(_SERVERS),  # type: ignore[arg-type]
-            hash_version=3,
-            segment_owners=tuple(owners),
-        ),
-        server_version=int(version),
-        opcodes=[],
-    )
-    context = RequestContext(Op.PING, version, intelligence=Intelligence.HASH_DISTRIBUTION_AWARE)
-    answer = decode_response(told, context)
-    assert answer is not None
-    topology: Topology | None = answer.topology
-    assert topology is not None
-    return topology
-
-
-def _tell_routes(out: Output, segments: Sequence[int], topology: Topology) -> None:
-    per_segment = Counter(segments)
-    sizes = [per_segment[segment] for segment in range(_SEGMENTS)]
-    out.line(
-        f"{len(segments):,} keys in {_SEGMENTS} segments: {min(sizes)} to {max(sizes)} each, "
-        f"{len(segments) / _SEGMENTS:.1f} on average"
-    )
-    owners = topology.segment_owners or ()
-    primary = Counter(owners[segment][0] for segment in segments)
-    copies = Counter(server for segment in segments for server in owners[segment])
-    out.table(
-        ("server", "segments", "its keys", "with copies"),
-        [
-            (
-                f"{server.host}:{server.port}",
-                str(sum(segment[0] == i for segment in owners)),
-                f"{primary[i]:,}",
-                f"{copies[i]:,}",
-            )
-            for i, server in enumerate(topology.servers)
-        ],
-    )
-
-
-def _compare(
-    out: Output,
-    place: Path,
-    seconds: float,
-    count: int,
-    decoded: dict[str, list[_Entry]],
-    answered: int,
-) -> int:
-    digests = {name: digest(entries) for name, entries in decoded.items()}
-    expected = _DIGEST if place.name == _NAME else digests["recorded answer"]
-    wrong = [name for name, found in digests.items() if found != expected]
-    if answered != count:
-        wrong.append(f"{answered} of {count} answers")
-    if wrong:
-        out.line(f"WRONG: {', '.join(wrong)}: not the recorded entries (SHA-256 {expected})")
-        return 1
-    out.line(
-        f"{count:,} entries decoded, encoded, routed and decoded again, the same each time; "
-        f"SHA-256 {expected[:16]}... " + ("as recorded" if place.name == _NAME else "computed")
-    )
-    out.line(f"done in {seconds:.1f} s")
+    people = {f"person-{n:09}": f"{n:09} {_VALUE}" for n in range(entries)}
+    rows: _Rows = []
+    with EmbeddedServer(nodes=3, caches={_CACHE: "text/plain"}) as server:
+        nodes = ", ".join(f"{host}:{port}" for host, port in server.addresses)
+        out.heading("an embedded cluster of three")
+        out.line(f"nodes {nodes}; {server.uri}")
+        with Client(server.uri) as client, out.progress(5 * entries) as advance:
+            _store(client, people, rows, advance)
+            _read(client, people, rows, advance, "sync: get_many")
+            asyncio.run(_read_one_by_one(server.uri, people, rows, advance))
+            routes = _routes(server, people)
+            victim = server.addresses[1]
+            server.kill_node(1)
+            _read(client, people, rows, advance, "sync: get_many, a node is dead")
+            kept = _iterate(client, people, rows, advance)
+        out.heading("which node has what: the hash decides, both sides agree")
+        out.table(("node", "its keys", "with copies"), routes)
+        out.heading("one request and its answer on the wire")
+        _explain(out, server.address)
+        out.heading(f"node {victim.host}:{victim.port} was killed on the way")
+        out.line(f"{kept:,} of {entries:,} entries are there, each value as it was stored")
+        out.table(("what", "operations", "seconds", "operations/s"), rows)
+    out.line(f"done in {time.perf_counter() - started:.1f} s")
     return 0
+
+
+def _row(what: str, count: int, seconds: float) -> tuple[str, ...]:
+    return what, f"{count:,}", f"{seconds:.2f}", f"{count / seconds:,.0f}"
+
+
+def _check(found: object, expected: object, what: str) -> None:
+    if found != expected:
+        raise DemoError(f"{what}: not what was stored")
+
+
+def _store(client: Client, people: dict[str, str], rows: _Rows, advance: Advance) -> None:
+    cache = client.cache(_CACHE)
+    entries = list(people.items())
+    start = time.perf_counter()
+    for n in range(0, len(entries), _BATCH):
+        batch = entries[n : n + _BATCH]
+        cache.put_many(batch)
+        advance("store", len(batch))
+    rows.append(_row("sync: put_many", len(entries), time.perf_counter() - start))
+
+
+def _read(client: Client, people: dict[str, str], rows: _Rows, advance: Advance, what: str) -> None:
+    cache = client.cache(_CACHE)
+    keys = list(people)
+    start = time.perf_counter()
+    for n in range(0, len(keys), _BATCH):
+        batch = keys[n : n + _BATCH]
+        _check(cache.get_many(batch), [people[key] for key in batch], what)
+        advance(what, len(batch))
+    rows.append(_row(what, len(keys), time.perf_counter() - start))
+
+
+async def _read_one_by_one(uri: str, people: dict[str, str], rows: _Rows, advance: Advance) -> None:
+    """As many services use it: one get for each key, some of them side by side."""
+    async with AsyncClient(uri) as client:
+        cache = client.cache(_CACHE)
+        keys = list(people)
+        waiting = iter(keys[:: max(1, len(keys) // 20_000)])
+        done = 0
+
+        async def work() -> None:
+            nonlocal done
+            for key in waiting:
+                _check(await cache.get(key), people[key], "get")
+                done += 1
+
+        start = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(_IN_FLIGHT)))
+        seconds = time.perf_counter() - start
+        rows.append(_row(f"asyncio: get, {_IN_FLIGHT} in flight", done, seconds))
+        advance("asyncio", len(keys))
+
+
+def _ask(address: tuple[str, int], request: bytes) -> tuple[bytes, Response]:
+    """Send a request over a plain socket; its answer, as bytes and read."""
+    asked = decode_request(request)
+    assert asked is not None
+    data = b""
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(request)
+        while (answer := decode_response(data, asked)) is None:
+            received = connection.recv(65536)
+            if not received:
+                raise DemoError("the server closed the connection")
+            data += received
+    return data, answer
+
+
+def _routes(server: EmbeddedServer, people: dict[str, str]) -> _Rows:
+    """Keys by node, as the topology and the hash have it, compared with what each node holds."""
+    ping = encode_request(
+        "ping",
+        cache=_CACHE,
+        message_id=1,
+        intelligence=Intelligence.HASH_DISTRIBUTION_AWARE,
+    )
+    topology = _ask(server.address, ping)[1].topology
+    if topology is None or not topology.segment_owners:
+        raise DemoError("the servers told no owners")
+    owners = topology.segment_owners
+    keys = [key.encode() for key in people]
+    primary: Counter[int] = Counter()
+    held: list[set[bytes]] = [set() for _ in topology.servers]
+    for key, segment in zip(keys, segments_of(keys, len(owners)).tolist(), strict=True):
+        primary[owners[segment][0]] += 1
+        for owner in owners[segment]:
+            held[owner].add(key)
+    rows: _Rows = []
+    for n, (host, port) in enumerate(topology.servers):
+        node = server.addresses.index(ServerAddress(host, port))
+        _check(server.keys_of(node, _CACHE), held[n], f"the keys of node {node}")
+        rows.append((f"{host}:{port}", f"{primary[n]:,}", f"{len(held[n]):,}"))
+    return rows
+
+
+def _iterate(client: Client, people: dict[str, str], rows: _Rows, advance: Advance) -> int:
+    """Go over everything that the nodes left have."""
+    start = time.perf_counter()
+    found = client.cache(_CACHE).get_all(people)
+    rows.append(_row("sync: get_all, a node is dead", len(found), time.perf_counter() - start))
+    _check(found, people, "entries")
+    advance("iterate", len(people))
+    return len(found)
+
+
+def _explain(out: Output, address: tuple[str, int]) -> None:
+    request = encode_request(
+        "put",
+        message_id=2,
+        cache=_CACHE,
+        key=b"ann",
+        value=b"42",
+        lifespan=60,
+        key_media_type="text/plain",
+        value_media_type="text/plain",
+    )
+    answer, _ = _ask(address, request)
+    for frame in Explainer(show_data=True).frames(request + answer):
+        out.frame(frame)

@@ -2,7 +2,7 @@
 
     hotrod explain [INPUT]            any frames, recording or packet capture, field by field
     hotrod encode OP --field value    the bytes of a request
-    hotrod demo                       ten thousand recorded entries, there and back
+    hotrod demo                       a cluster, both clients, and a node that dies
     hotrod serve                      an in-memory server to try clients on
 
 Reads arguments and files and prints. What bytes mean, explain.py says; what an operation's fields
@@ -587,22 +587,18 @@ def _demo(args: argparse.Namespace) -> int:
     from hotrod_codec import _demo as demo
     from hotrod_codec._terminal import open_output
 
-    try:
-        return demo.run(open_output(plain=args.plain), args.file, args.rounds)
-    except demo.DemoError as e:
-        raise _InputError(str(e)) from None
+    return demo.run(open_output(plain=args.plain), args.entries)
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "demo",
-        help="see the codec at work on ten thousand recorded entries",
-        description="Decode a recorded bulkGet answer of a real server, explain its first bytes, "
-        "encode its entries as puts, route them by hash, decode them as server and client do, and "
-        "compare with what was recorded.",
+        help="a cluster, both clients, and a node that dies",
+        description="Start an embedded cluster of three, store and read entries with both "
+        "clients, show which node has what, kill one and go on, explain a request on the wire. "
+        "Everything that comes back is checked.",
     )
-    parser.add_argument("--file", type=Path, metavar="FILE.hrs", help="another recording")
-    parser.add_argument("--rounds", type=_count, default=5, help="times each step is measured")
+    parser.add_argument("--entries", type=_count, default=100_000, help="how many; 100,000")
     parser.add_argument("--plain", action="store_true", help="plain text on a terminal, too")
     parser.set_defaults(run=_demo)
 
