@@ -24,17 +24,31 @@ CERTIFICATES = Path(__file__).parent / "certificates"
 
 
 @contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """Processes begun here end at an interrupt even where a shell began the tests with `&`.
+
+    Such a shell has its children ignore SIGINT, and they their own; a handler does not pass on.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[tuple[str, int]]]]:
     """The process, and where it says that it listens."""
     command = [sys.executable, "-m", "hotrod_codec", "serve", "--port", "0", *arguments]
-    # A group of its own: a signal to it is no signal to the tests.
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"NO_COLOR": "1"},
-    ) as process:
+    with heeding_interrupts():
+        begun = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"NO_COLOR": "1"},
+        )
+    with begun as process:
         try:
             assert process.stdout is not None
             addresses = []
