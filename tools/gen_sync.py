@@ -23,6 +23,7 @@ NAMES = {
     "AsyncIterator": "Iterator",
     "AsyncGenerator": "Generator",
     "StopAsyncIteration": "StopIteration",
+    "aclosing": "closing",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",

@@ -169,6 +169,44 @@ def test_the_whole_cache(client: Any, key: bytes) -> None:
     assert many.size() == 0
 
 
+def test_all_entries(client: Any, target: Target, key: bytes) -> None:
+    many = client.cache("many", keys=BYTES, values=BYTES)
+    many.clear()
+    assert list(many.entries()) == []
+    expected = {key + b"%d" % i: b"%d" % i for i in range(500)}
+    many.put_all(expected)
+    shares: list[float] = []
+    found = list(many.entries(batch_size=70, progress=lambda n, share: shares.append(share)))
+    assert len(found) == 500
+    assert dict(found) == expected
+    assert sorted(many.keys(batch_size=99)) == sorted(expected)
+    assert sorted(many.values()) == sorted(expected.values())
+    if target.version >= Version.V2_3:
+        assert shares == sorted(shares)
+        assert shares[-1] == 1.0
+    if target.version >= Version.V2_5:
+        for k, found_value in many.entries_with_metadata():
+            assert found_value.value == expected.pop(k)
+            assert found_value.version == many.get_with_metadata(k).version
+            if len(expected) < 490:
+                break
+    many.clear()
+
+
+@pytest.mark.versions(since=Version.V2_3)
+def test_entries_as_columns(client: Any, key: bytes) -> None:
+    many = client.cache("many", keys=BYTES, values=BYTES)
+    many.clear()
+    expected = {key + b"%d" % i: b"%d" % i for i in range(500)}
+    many.put_all(expected)
+    found: dict[bytes, bytes] = {}
+    for batch in many.batches(batch_size=200):
+        assert len(batch.keys) == len(batch.values) <= 200
+        found |= zip(batch.keys, batch.values, strict=True)
+    assert found == expected
+    many.clear()
+
+
 @pytest.mark.versions(since=Version.V2_8)
 @pytest.mark.parametrize(
     ("cache", "marshaller", "value"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from hotrod_codec import Response
+from hotrod_codec import EntryBatch, Response, segment_of
 from hotrod_codec.client._async.dispatch import Dispatcher
+from hotrod_codec.client._async.iteration import KEYS_ONLY, Iteration
 from hotrod_codec.client.cluster import Call
 from hotrod_codec.client.results import MetadataValue
-from hotrod_codec.client.session import NO_FLAGS, Header
+from hotrod_codec.client.session import NO_FLAGS, Header, Into
+from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import PROTOSTREAM, Marshaller
 from hotrod_codec.ops import Flag, Op, Status, Version
 from hotrod_codec.values import Duration, MediaType, Metadata
@@ -462,6 +465,168 @@ class AsyncCache(Generic[K, V]):
         """
         found = (await self._any(Op.STATS)).stats
         return {name: int(text) for name, text in found.items() if text.lstrip("-").isdecimal()}
+
+    # ---- all entries
+
+    async def keys(
+        self,
+        *,
+        segments: Collection[int] | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> AsyncGenerator[K, None]:
+        """All keys; arguments as for `entries`.
+
+        Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET_KEYS 0x1D.
+        """
+        if not self._ready:
+            await self._prepare()
+        decode = self._keys.decode
+        if self._state.version < Version.V1_2:
+            for key, _ in (await self._any(Op.BULK_GET, count=0)).entries:
+                yield decode(key)
+            return
+        if self._state.version < Version.V2_3:
+            for key in (await self._any(Op.BULK_GET_KEYS, scope=0)).keys:
+                yield decode(key)
+            return
+        # A filter has parameters in one version and none in the next: not before 2.4.
+        keys_only = KEYS_ONLY if self._state.version >= Version.V2_4 else None
+        iteration = self._iterate(segments, batch_size, progress, keys_only)
+        async with aclosing(iteration.batches()) as batches:
+            async for batch in batches:
+                for entry in batch:
+                    yield decode(entry.key)
+
+    async def values(
+        self,
+        *,
+        segments: Collection[int] | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> AsyncGenerator[V, None]:
+        """All values; arguments as for `entries`."""
+        every = self.entries(segments=segments, batch_size=batch_size, progress=progress)
+        async with aclosing(every) as entries:
+            async for _, value in entries:
+                yield value
+
+    async def entries(
+        self,
+        *,
+        segments: Collection[int] | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+        filter_factory: str | None = None,
+        filter_params: Sequence[bytes] = (),
+    ) -> AsyncGenerator[tuple[K, V], None]:
+        """All entries, each exactly once, even when servers fail meanwhile. What is written
+        meanwhile may be among them or not.
+
+        Args:
+            segments: Only the entries of these.
+            batch_size: How many come at once; by default as configured.
+            progress: Called after each batch with the number of entries so far and the share of
+                the work that is done, 0 to 1.
+            filter_factory, filter_params: A filter or converter that the server has by that name,
+                since 2.4.
+
+        Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET 0x19.
+        """
+        if not self._ready:
+            await self._prepare()
+        decode_key, decode_value = self._keys.decode, self._decode_value
+        if self._state.version < Version.V2_3:
+            for key, value in (await self._any(Op.BULK_GET, count=0)).entries:
+                yield decode_key(key), decode_value(value)
+            return
+        iteration = self._iterate(segments, batch_size, progress, filter_factory, filter_params)
+        async with aclosing(iteration.batches()) as batches:
+            async for batch in batches:
+                for entry in batch:
+                    yield decode_key(entry.key), decode_value(entry.value)
+
+    async def entries_with_metadata(
+        self,
+        *,
+        segments: Collection[int] | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> AsyncGenerator[tuple[K, MetadataValue[V]], None]:
+        """As `entries`, with versions and expirations; since 2.5."""
+        if not self._ready:
+            await self._prepare()
+        if self._state.version < Version.V2_5:
+            raise EncodeError("iterations tell metadata from version 2.5 on", field="metadata")
+        decode_key, decode_value = self._keys.decode, self._decode_value
+        iteration = self._iterate(segments, batch_size, progress, metadata=True)
+        async with aclosing(iteration.batches()) as batches:
+            async for batch in batches:
+                for entry in batch:
+                    value = decode_value(entry.value)
+                    yield decode_key(entry.key), MetadataValue.of(value, entry.metadata)
+
+    async def batches(
+        self,
+        *,
+        segments: Collection[int] | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> AsyncGenerator[EntryBatch, None]:
+        """All entries as columns of bytes, batch by batch: the fast way for many. The marshallers
+        are not asked, and entries may come twice when a server fails meanwhile. Since 2.3."""
+        if not self._ready:
+            await self._prepare()
+        if self._state.version < Version.V2_3:
+            raise EncodeError("there are iterations from version 2.3 on", field="batches")
+        iteration = self._iterate(segments, batch_size, progress, into="batch")
+        async with aclosing(iteration.batches()) as batches:
+            async for batch in batches:
+                yield batch
+
+    def _iterate(
+        self,
+        segments: Collection[int] | None,
+        batch_size: int | None,
+        progress: Callable[[int, float], None] | None,
+        filter_factory: str | None = None,
+        filter_params: Sequence[bytes] = (),
+        *,
+        metadata: bool = False,
+        into: Into = "pairs",
+    ) -> Iteration:
+        size = self._dispatcher.configuration.batch_size if batch_size is None else batch_size
+        fields: dict[str, Any] = {"batch_size": size}
+        if metadata:
+            fields["include_metadata"] = True
+        if filter_factory is not None:
+            fields |= {"filter_factory": filter_factory, "filter_params": list(filter_params)}
+        return Iteration(
+            self._dispatcher,
+            self._state,
+            self._header,
+            fields,
+            segments=segments,
+            segment_of_key=self._segment_of_key(),
+            progress=progress,
+            into=into,
+        )
+
+    def _segment_of_key(self) -> Callable[[bytes], int] | None:
+        """How to tell the segment of a key that the server sends; None: not to be told."""
+        count = len(self._state.routing.segments)
+        if not count:
+            return None
+        if self._stored_key is not None:
+            stored_key, decode = self._stored_key, self._keys.decode
+            return lambda key: segment_of(stored_key(decode(key)), count)
+        stored = self._state.key_type
+        sent = self._keys.media_type.name
+        if stored is None and self._state.version == Version.V2_8:
+            return None  # the server converts, and does not tell from what
+        if stored is None or stored.name in (sent, "application/octet-stream"):
+            return lambda key: segment_of(key, count)
+        return None
 
     # ---- from calls to answers
 

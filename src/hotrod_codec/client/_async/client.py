@@ -74,6 +74,11 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    async def disconnect(self) -> None:
+        """Close the connections that this event loop has, such as before it ends. The client may
+        be used on: connections are made anew when they are needed."""
+        await self._dispatcher.driver.disconnect()
+
     async def close(self) -> None:
         """Close all connections, within a second. Requests that wait for answers fail with
         TransportError. May be called again."""

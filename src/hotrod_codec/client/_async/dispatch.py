@@ -54,7 +54,7 @@ class Dispatcher:
                 connection = await self.driver.acquire(server, deadline)
                 try:
                     response = await connection.request(
-                        call, min(deadline, now + c.request_timeout)
+                        call, min(deadline, clock() + c.request_timeout)
                     )
                 finally:
                     self.driver.release(connection)
@@ -87,7 +87,7 @@ class Dispatcher:
 
     async def _pause(self, attempts: int, left: float) -> None:
         """There is no other server: give it some time."""
-        await sleep(max(0.0, min(0.05 * 2**attempts, 1.0, left)))
+        await sleep(max(0.0, min(0.02 * 2**attempts, 1.0, left)))
 
     def learn(self, state: CacheState, response: Response, generation: int) -> None:
         """Take in what an answer says of the cluster."""
@@ -171,7 +171,7 @@ class Dispatcher:
                 await self._pause(len(tried), deadline - now)
             answers = await self.driver.perform(
                 {server: [calls[i] for i in indices] for server, indices in places.items()},
-                min(deadline, now + c.request_timeout),
+                min(deadline, clock() + c.request_timeout),
             )
             todo = []
             for server, indices in places.items():

@@ -434,8 +434,9 @@ class Driver:
         if home is None or home.loop is not loop:
             if self.closed:
                 raise NotSentError("the client is closed")
-            for old in [old for old in self._homes if old.is_closed()]:
-                del self._homes[old]
+            for old in list(self._homes):
+                if old.is_closed():
+                    self._homes.pop(old, None)
             home = self._homes.setdefault(loop, _Home(loop))
             self._home = home
         return home
@@ -464,6 +465,13 @@ class Driver:
 
     def release(self, connection: Connection) -> None:
         """Others may have it."""
+
+    async def hold(self, server: ServerAddress, deadline: float) -> Connection:
+        """A connection for several requests; `let_go` of it after use."""
+        return await self.acquire(server, deadline)
+
+    def let_go(self, connection: Connection) -> None:
+        """What was held is not needed any more."""
 
     async def dedicated(self, server: ServerAddress, deadline: float) -> Connection:
         """A connection that nobody else gets; abort it after use."""
@@ -574,6 +582,13 @@ class Driver:
         if home is not None:
             for server in [server for server in home.shared if server not in servers]:
                 home.shared[server].retire()
+
+    async def disconnect(self) -> None:
+        """Close the connections of this event loop; they are made anew when they are needed."""
+        home = self._homes.pop(asyncio.get_running_loop(), None)
+        self._home = None
+        if home is not None:
+            await _close(home)
 
     async def close(self) -> None:
         """Close all connections. What waits for answers fails."""

@@ -77,6 +77,11 @@ class Client:
     ) -> None:
         self.close()
 
+    def disconnect(self) -> None:
+        """Close the connections that this event loop has, such as before it ends. The client may
+        be used on: connections are made anew when they are needed."""
+        self._dispatcher.driver.disconnect()
+
     def close(self) -> None:
         """Close all connections, within a second. Requests that wait for answers fail with
         TransportError. May be called again."""

@@ -57,7 +57,7 @@ class Dispatcher:
                 connection = self.driver.acquire(server, deadline)
                 try:
                     response = connection.request(
-                        call, min(deadline, now + c.request_timeout)
+                        call, min(deadline, clock() + c.request_timeout)
                     )
                 finally:
                     self.driver.release(connection)
@@ -90,7 +90,7 @@ class Dispatcher:
 
     def _pause(self, attempts: int, left: float) -> None:
         """There is no other server: give it some time."""
-        sleep(max(0.0, min(0.05 * 2**attempts, 1.0, left)))
+        sleep(max(0.0, min(0.02 * 2**attempts, 1.0, left)))
 
     def learn(self, state: CacheState, response: Response, generation: int) -> None:
         """Take in what an answer says of the cluster."""
@@ -174,7 +174,7 @@ class Dispatcher:
                 self._pause(len(tried), deadline - now)
             answers = self.driver.perform(
                 {server: [calls[i] for i in indices] for server, indices in places.items()},
-                min(deadline, now + c.request_timeout),
+                min(deadline, clock() + c.request_timeout),
             )
             todo = []
             for server, indices in places.items():

@@ -47,8 +47,9 @@ __all__ = ["Connection", "Driver", "clock", "sleep"]
 
 logger = logging.getLogger(__name__)
 
-_FRESH: Final = 0.25
-"""Seconds for which a connection that was not used is taken to be as it was."""
+_FRESH: Final = 0.01
+"""Seconds for which a connection that was not used is taken to be as it was. After that it costs
+a system call to see whether the server has closed it."""
 
 _WINDOW: Final = 2**15
 """Bytes of requests that wait for answers when many are sent at once. The buffers of the system
@@ -432,6 +433,15 @@ class Driver:
         else:
             pool.give(connection)
 
+    def hold(self, server: ServerAddress, deadline: float) -> Connection:
+        """A connection for several requests; `let_go` of it after use. Not one of the pool: who
+        holds one may well want another one meanwhile."""
+        return self._connect(server, deadline)
+
+    def let_go(self, connection: Connection) -> None:
+        """What was held is not needed any more."""
+        self._discard(connection)
+
     def dedicated(self, server: ServerAddress, deadline: float) -> Connection:
         """A connection that nobody else gets; abort it after use."""
         return self._connect(server, deadline)
@@ -584,6 +594,11 @@ class Driver:
             with contextlib.suppress(IndexError):
                 while True:
                     self._discard(pool.idle.pop())
+
+    def disconnect(self) -> None:
+        """Close the connections that are not in use, and the others after use; they are made anew
+        when they are needed."""
+        self.retain(set())
 
     def close(self) -> None:
         """Close all connections. What waits for answers fails."""
