@@ -569,9 +569,9 @@ static inline const uint8_t *skim_rows(table *t, const uint8_t *p, const uint8_t
     for (; n < most; n++) {
         const uint8_t *q = p;
         hr_slice key, value = {NULL, 0};
-        if (marked && (q == end || *q++ != 1))
+        if (marked && (q == end || *q != 1))
             break;
-        q = hr_skim_slice(q, end, longest, &key);
+        q = hr_skim_slice(q + marked, end, longest, &key);
         if (q && parts == 2)
             q = hr_skim_slice(q, end, longest, &value);
         if (!q)
