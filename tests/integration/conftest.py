@@ -222,6 +222,7 @@ class Servers:
         self._given = given
         self._running: Infinispan | Embedded | None = None
         self._setup: tuple[object, ...] = ()
+        self._is_ahead = False
 
     def address(self, version: str) -> tuple[str, int]:
         """Where the single server is that everybody may use."""
@@ -238,7 +239,8 @@ class Servers:
         introspection: str | None = None,
     ) -> Infinispan | Embedded:
         setup = (version, nodes, auth, tls, certificates, introspection)
-        if self._running is None or self._setup != setup:
+        # A clock that was set forward is no matter of the next test.
+        if self._running is None or self._setup != setup or self._is_ahead:
             self.stop()
             server: Infinispan | Embedded
             if version == EMBEDDED:
@@ -261,6 +263,7 @@ class Servers:
         """Let time pass for a server's entries; that of the embedded one can be told to."""
         if version not in self._given and isinstance(self._running, Embedded):
             self._running.advance(seconds)
+            self._is_ahead = True
         else:
             time.sleep(seconds)
 
@@ -268,6 +271,7 @@ class Servers:
         if self._running is not None:
             self._running.stop()
             self._running = None
+            self._is_ahead = False
 
 
 @pytest.fixture(scope="session")

@@ -251,6 +251,59 @@ def test_a_cache_of_json_takes_text_that_is_json(peer: Peer, key: bytes) -> None
 
 @pytest.mark.operation(Op.PUT, Op.GET)
 @pytest.mark.versions(legacy=False)
+@pytest.mark.parametrize("named", [OCTETS, None], ids=["bytes", "none"])
+def test_a_cache_of_json_takes_bytes_that_are_json_and_gives_none(
+    peer: Peer, key: bytes, named: MediaType | None
+) -> None:
+    name = json.dumps(key.decode()).encode()
+    as_bytes = {"cache": "json", "key": name, **typed(named, named)}
+    assert peer.call(Op.PUT, value=b'{"a":1}', **as_bytes).status == Status.SUCCESS
+    assert read_as(peer, "json", name, JSON) == b'{"a":1}'
+    read = peer.call(Op.GET, **as_bytes).status
+    assert read == (Status.SERVER_ERROR if peer.target.is_modern else Status.SUCCESS)
+    assert peer.call(Op.PUT, value=b"{", **as_bytes).status == Status.SERVER_ERROR
+    assert peer.call(Op.PUT, value=b"5", **(as_bytes | {"key": b"{"})).status == Status.SERVER_ERROR
+    assert read_as(peer, "json", name, JSON) == b'{"a":1}'
+
+
+@pytest.mark.operation(Op.PUT, Op.GET)
+@pytest.mark.versions(legacy=False)
+@pytest.mark.parametrize("cache", ["text", "octets"])
+@pytest.mark.parametrize(
+    ("content", "is_json"),
+    [
+        (b'{"a":1}', True),
+        (b'"text"', True),
+        (b" 5 6", True),
+        (b'{"a":1}[2]', True),
+        (b"", True),
+        (b"text", False),
+        (b"{", False),
+        (b"5x", False),
+        (b'{"a":1}x', False),
+        (b'{"a":1}}', False),
+        (b"NaN", False),
+    ],
+)
+def test_what_is_read_as_json_has_to_be_json_values(
+    peer: Peer, key: bytes, cache: str, content: bytes, is_json: bool
+) -> None:
+    put_typed(peer, cache, key, content, None)
+    answer = peer.call(Op.GET, cache=cache, key=key, **typed(None, JSON))
+    assert answer.status == (Status.SUCCESS if is_json else Status.SERVER_ERROR)
+    assert not is_json or answer.value == content
+
+
+@pytest.mark.operation(Op.SIZE, Op.CLEAR)
+@pytest.mark.versions(legacy=False)
+def test_types_do_not_matter_where_nothing_is_converted(peer: Peer, key: bytes) -> None:
+    put_typed(peer, "many", key, b"one", None)
+    assert peer.call(Op.SIZE, cache="many", **typed(JSON, JSON)).size >= 1
+    assert peer.call(Op.CLEAR, cache="many", **typed(JSON, JSON)).status == Status.SUCCESS
+
+
+@pytest.mark.operation(Op.PUT, Op.GET)
+@pytest.mark.versions(legacy=False)
 @pytest.mark.parametrize(
     ("written", "as_type", "read", "read_type"),
     [

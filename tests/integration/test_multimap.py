@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hotrod_codec import Op, Status, Version
+from hotrod_codec import MediaType, Op, Status, Version, protostream
 from integration.peers import Peer
 
 GET, GET_WITH_METADATA = Op.GET_MULTIMAP, Op.GET_MULTIMAP_WITH_METADATA
@@ -44,6 +44,29 @@ def test_a_key_has_several_values(peer: Peer, key: bytes) -> None:
 def test_a_value_is_there_once(peer: Peer, key: bytes) -> None:
     put(peer, key, b"one", b"two", b"one")
     assert values(peer, key) == [b"one", b"two"]
+
+
+@pytest.mark.operation(PUT, GET, CONTAINS_ENTRY)
+@pytest.mark.versions(since=Version.V2_8, legacy=False)
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (protostream.encode(b"one"), MediaType("application/x-protostream")),
+        (protostream.encode("one"), MediaType("application/x-protostream")),
+        (b"\xe9", MediaType("text/plain", (("charset", "ISO-8859-1"),))),
+        (b"\xff", MediaType("application/json")),
+    ],
+    ids=["bytes", "string", "text", "json"],
+)
+def test_neither_keys_nor_values_are_converted(peer: Peer, data: bytes, named: MediaType) -> None:
+    types = {"key_media_type": named, "value_media_type": named}
+    put(peer, data, data, **types)
+    assert values(peer, data, **types) == [data]
+    assert values(peer, data) == [data]
+    octets = dict.fromkeys(types, MediaType("application/octet-stream"))
+    assert values(peer, data, **octets) == [data]
+    assert peer.call(CONTAINS_ENTRY, key=data, value=data, **octets).result
+    assert peer.call(REMOVE_KEY, key=data).result
 
 
 @pytest.mark.operation(GET_WITH_METADATA)

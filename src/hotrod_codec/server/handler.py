@@ -95,7 +95,9 @@ class Handler:
             if c is None:
                 c = self.cache(q.cache)
             key, value = q.key_media_type, q.value_media_type
-            v = PLAIN if key is value is None else self._conversion(key, value, c)
+            # Nobody converts what comes without media types, but for JSON.
+            plain = key is value is None and not c.json
+            v = PLAIN if plain else self._conversion(key, value, c)
             return operation(self, s, q, c, v)
         except RefusedError as error:
             return self.error(q, error.status, str(error))

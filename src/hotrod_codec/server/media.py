@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from hotrod_codec import protostream
 from hotrod_codec.values import MediaType
@@ -53,15 +54,21 @@ def conversion(
 ) -> Conversion:
     """How a request with these media types talks to a cache with those.
 
+    Where there is no way, what has to be converted is refused, and what has not is done.
+
     Raises:
-        ConversionError: There is no way between two of them.
+        ConversionError: One of them is no media type.
     """
     return Conversion(*_pair(key, stored_key), *_pair(value, stored_value))
 
 
 def _pair(asked: MediaType | None, stored: MediaType | None) -> tuple[Converter, Converter]:
     """In and out."""
-    if asked is None or stored is None or asked.name == UNKNOWN:
+    if stored is None:
+        return None, None
+    if asked is None:
+        return _PAIRS[OCTETS, JSON] if stored.name == JSON else (None, None)
+    if asked.name == UNKNOWN:
         return None, None
     if not asked.name:
         raise ConversionError(f"ISPN000492: Cannot find transcoder for media type {asked.id}")
@@ -78,8 +85,16 @@ def _pair(asked: MediaType | None, stored: MediaType | None) -> tuple[Converter,
         )
     found = _PAIRS.get((asked.name, stored.name))
     if found is None:
-        raise ConversionError(f"ISPN000492: Cannot find transcoder between '{asked}' to '{stored}'")
+        refuse = _refusing(f"ISPN000492: Cannot find transcoder between '{asked}' to '{stored}'")
+        return refuse, refuse
     return found
+
+
+def _refusing(text: str) -> Callable[[bytes], bytes]:
+    def refuse(data: bytes) -> NoReturn:
+        raise ConversionError(text)
+
+    return refuse
 
 
 def _charset(media_type: MediaType) -> str:
@@ -136,12 +151,32 @@ def _unwrap_text(data: bytes) -> bytes:
 
 
 def _json(data: bytes) -> bytes:
-    """The same bytes, if they are JSON."""
+    """The same bytes, if they are JSON: for real servers, any number of values, even none."""
     try:
-        json.loads(data)
+        text = data.decode()
+        at = _after_blanks(text, 0)
+        while at < len(text):
+            first, end = text[at], _STRICT.raw_decode(text, at)[1]
+            at = _after_blanks(text, end)
+            if at == end < len(text) and first not in _CLOSED:
+                raise ValueError(f"{text[end]!r} ends no number and no word")
     except (ValueError, RecursionError):
-        raise ConversionError("ISPN000493: Error transcoding content: invalid JSON") from None
+        raise ConversionError("ISPN000655: Unable to convert text content to JSON") from None
     return data
+
+
+def _after_blanks(text: str, at: int) -> int:
+    found = _BLANKS.match(text, at)
+    return at if found is None else found.end()
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
+_CLOSED: Final = '{["'
+_STRICT: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
 _JSON_TYPES: Final = ("string", "int32", "int64", "double", "float", "bool", "bytes")
@@ -178,6 +213,8 @@ def _wrapped_to_json(data: bytes) -> bytes:
     return json.dumps({"_type": name, "_value": value}, separators=(",", ":")).encode()
 
 
+_no_octets: Final = _refusing(f"ISPN000497: cannot convert content from {JSON} to {OCTETS}")
+
 _PAIRS: Final[dict[tuple[str, str], tuple[Converter, Converter]]] = {
     (OCTETS, PROTOSTREAM): (_wrap_bytes, _unwrap_bytes),
     (OCTETS, OBJECT): (_wrap_bytes, _unwrap_bytes),
@@ -189,7 +226,8 @@ _PAIRS: Final[dict[tuple[str, str], tuple[Converter, Converter]]] = {
     (PROTOSTREAM, OCTETS): (_unwrap_bytes, _wrap_bytes),
     (OCTETS, TEXT): (None, None),
     (PROTOSTREAM, TEXT): (_unwrap_text, _wrap_text),
-    (JSON, TEXT): (None, None),
-    (OCTETS, JSON): (None, None),
+    (JSON, TEXT): (None, _json),
+    (JSON, OCTETS): (_no_octets, _json),
+    (OCTETS, JSON): (_json, _no_octets),
     (TEXT, JSON): (_json, None),
 }

@@ -1,6 +1,7 @@
 """Multimaps: several values under a key, a set of them or, with duplicates, a list.
 
-An entry's value is then a tuple of bytes. A cache is used as the one or as the other.
+An entry's value is then a tuple of bytes. A cache is used as the one or as the other. Keys and
+values stay as they come, whatever media types the request names: real servers convert neither.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hotrod_codec import Request
 from hotrod_codec.ops import Op, Status
-from hotrod_codec.server.media import Conversion, convert
+from hotrod_codec.server.media import Conversion
 from hotrod_codec.server.session import RefusedError, Session
 from hotrod_codec.server.store import NEVER, Cache
 from hotrod_codec.values import Metadata
@@ -20,15 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["OPERATIONS"]
 
 
-def _values(c: Cache, v: Conversion, q: Request) -> tuple[bytes, tuple[bytes, ...]]:
-    """The key as it is stored, and the values under it."""
-    key = convert(v.key_in, q.key)
-    entry = c.find(key)
+def _values(c: Cache, q: Request) -> tuple[bytes, ...]:
+    """The values under the request's key."""
+    entry = c.find(q.key)
     if entry is None:
-        return key, ()
+        return ()
     if not isinstance(entry.value, tuple):
         raise RefusedError(Status.SERVER_ERROR, "the entry was not written by a multimap")
-    return key, entry.value
+    return entry.value
 
 
 def _keep(c: Cache, key: bytes, values: tuple[bytes, ...]) -> None:
@@ -40,25 +40,23 @@ def _keep(c: Cache, key: bytes, values: tuple[bytes, ...]) -> None:
 
 
 def _get(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    _, values = _values(c, v, q)
+    values = _values(c, q)
     if not values:
         return h.reply(q, c, Status.KEY_DOES_NOT_EXIST)
-    return h.reply(q, c, values=[convert(v.value_out, value) for value in values])
+    return h.reply(q, c, values=list(values))
 
 
 def _get_with_metadata(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    _, values = _values(c, v, q)
+    values = _values(c, q)
     if not values:
         return h.reply(q, c, Status.KEY_DOES_NOT_EXIST)
-    found = [convert(v.value_out, value) for value in values]
-    return h.reply(q, c, metadata=Metadata(0), values=found)
+    return h.reply(q, c, metadata=Metadata(0), values=list(values))
 
 
 def _put(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    key, values = _values(c, v, q)
-    value = convert(v.value_in, q.value)
-    if value not in values or _duplicates(q):
-        _keep(c, key, (*values, value))
+    values = _values(c, q)
+    if q.value not in values or _duplicates(q):
+        _keep(c, q.key, (*values, q.value))
     return h.reply(q, c)
 
 
@@ -67,17 +65,16 @@ def _duplicates(q: Request) -> bool:
 
 
 def _remove_key(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    key, values = _values(c, v, q)
-    _keep(c, key, ())
+    values = _values(c, q)
+    _keep(c, q.key, ())
     return h.reply(q, c, result=bool(values))
 
 
 def _remove_entry(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    key, values = _values(c, v, q)
-    value = convert(v.value_in, q.value)
-    if value not in values:
+    values = _values(c, q)
+    if q.value not in values:
         return h.reply(q, c, result=False)
-    _keep(c, key, tuple(other for other in values if other != value))
+    _keep(c, q.key, tuple(other for other in values if other != q.value))
     return h.reply(q, c, result=True)
 
 
@@ -90,18 +87,15 @@ def _size(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
 
 
 def _contains_entry(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    _, values = _values(c, v, q)
-    return h.reply(q, c, result=convert(v.value_in, q.value) in values)
+    return h.reply(q, c, result=q.value in _values(c, q))
 
 
 def _contains_key(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    _, values = _values(c, v, q)
-    return h.reply(q, c, result=bool(values))
+    return h.reply(q, c, result=bool(_values(c, q)))
 
 
 def _contains_value(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    value = convert(v.value_in, q.value)
-    return h.reply(q, c, result=any(value in values for values in _all(c)))
+    return h.reply(q, c, result=any(q.value in values for values in _all(c)))
 
 
 OPERATIONS: Final[dict[Op, Operation]] = {

@@ -179,6 +179,10 @@ class Cache:
         self.objects = (
             self.key_type is not None and self.key_type.name == "application/x-java-object"
         )
+        self.json = any(
+            found is not None and found.name == "application/json"
+            for found in (self.key_type, self.value_type)
+        )
         self.lifespan = _milliseconds(configuration.lifespan)
         self.max_idle = _milliseconds(configuration.max_idle)
         self.max_entries = configuration.max_entries or cluster.max_entries
