@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +26,7 @@ class Blocking:
     def _plain(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
             return self._plain(self._runner.run(value))
-        if isinstance(value, AsyncIterator) and not hasattr(value, "close"):
+        if inspect.isasyncgen(value):
             return self._iterate(value)
         if callable(value):
             return lambda *args, **kwargs: self._plain(value(*args, **kwargs))
@@ -56,7 +56,7 @@ class Blocking:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._runner.run(self._inner.close())
+        self._runner.run(self._inner.__aexit__(kind, error, traceback))
         if isinstance(self._inner, AsyncClient):
             self._runner.close()
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from client.both import KINDS, connect
-from hotrod_codec import Flag, ServerError, Version
-from hotrod_codec.marshallers import BYTES, PROTOSTREAM, TEXT
+from hotrod_codec import CounterConfiguration, Flag, ServerError, Version
+from hotrod_codec.client import CounterBoundError, CounterMissingError
+from hotrod_codec.marshallers import BYTES, PROTOSTREAM, TEXT, BytesMarshaller
 from integration.conftest import Servers
 from integration.peers import Target
 
@@ -240,3 +241,113 @@ def test_a_cache_that_is_not_there(client: Any) -> None:
     with pytest.raises(ServerError, match="CacheNotFound"):
         client.cache("nowhere").get("k")
     assert client.cache("octets").get(secrets.token_hex()) is None
+
+
+# ---- what is no plain cache ---------------------------------------------------------------------
+
+
+@pytest.mark.versions(since=Version.V2_0)
+def test_events(octets: Any, target: Target, key: bytes) -> None:
+    with octets.add_listener() as events:
+        octets.put(key, b"v1")
+        octets.put(key, b"v2")
+        octets.remove(key)
+        heard: list[Any] = []
+        while len(heard) < 3:
+            event = events.next(10)
+            assert event is not None
+            if event.key == key:
+                heard.append(event)
+        assert [event.kind for event in heard] == ["created", "modified", "removed"]
+        assert heard[0].version is not None
+    assert events.next(1) is None
+
+
+@pytest.mark.versions(since=Version.V2_0)
+def test_only_some_events_and_those_of_entries_that_are_there(client: Any, key: bytes) -> None:
+    many = client.cache("many", keys=BYTES, values=BYTES)
+    many.clear()
+    many.put_many({key: b"v"})
+    with many.add_listener(kinds=["created"], include_state=True) as events:
+        event = events.next(10)
+        assert (event.kind, event.key) == ("created", key)
+        many.put(key, b"w")
+        many.put(key + b"!", b"w")
+        assert events.next(10).key == key + b"!"
+    many.clear()
+
+
+@pytest.mark.versions(since=Version.V2_1)
+def test_administration(client: Any, target: Target, key: bytes) -> None:
+    name = "".join(c for c in key.decode() if c.isalnum())
+    octets = "application/octet-stream"
+    definition = f'<local-cache><encoding media-type="{octets}"/></local-cache>'
+    if target.is_legacy:
+        definition = (
+            f'<infinispan><cache-container><local-cache name="{name}"><encoding>'
+            f'<key media-type="{octets}"/><value media-type="{octets}"/>'
+            "</encoding></local-cache></cache-container></infinispan>"
+        )
+    flags = () if target.is_legacy else ("VOLATILE",)
+    client.admin.create_cache(name, definition, flags=flags)
+    try:
+        assert name in client.admin.cache_names()
+        with pytest.raises(ServerError, match="ISPN000507"):
+            client.admin.create_cache(name, definition, flags=flags)
+        client.admin.get_or_create_cache(name, definition, flags=flags)
+        cache = client.cache(name, keys=BYTES, values=BYTES)
+        cache.put(key, b"v")
+        assert cache.get(key) == b"v"
+    finally:
+        client.admin.remove_cache(name)
+    assert name not in client.admin.cache_names()
+
+
+@pytest.mark.versions(since=Version.V2_7)
+def test_counters(client: Any, key: bytes) -> None:
+    name = key.decode()
+    counter = client.counters.get(name)
+    with pytest.raises(CounterMissingError):
+        counter.value()
+    assert not client.counters.is_defined(name)
+    assert client.counters.configuration(name) is None
+    bounded = CounterConfiguration(initial=5, lower=0, upper=10)
+    assert client.counters.define(name, bounded)
+    assert not client.counters.define(name, bounded)
+    assert client.counters.is_defined(name)
+    assert client.counters.configuration(name) == bounded
+    assert name in client.counters.names()
+    assert counter.value() == 5
+    assert counter.add_and_get(3) == 8
+    assert counter.increment_and_get() == 9
+    assert counter.decrement_and_get() == 8
+    assert counter.compare_and_set(8, 1)
+    assert not counter.compare_and_set(8, 2)
+    assert counter.compare_and_swap(7, 2) == 1
+    with pytest.raises(CounterBoundError):
+        counter.add_and_get(100)
+    counter.reset()
+    assert counter.value() == 5
+    client.counters.remove(name)
+
+
+@pytest.mark.versions(since=Version.V2_7)
+def test_multimaps(client: Any, key: bytes) -> None:
+    # Which asks for no conversion: server 9.4 would try one.
+    plain = BytesMarshaller("application/unknown")
+    multimap = client.multimap("multimap", keys=plain, values=plain)
+    assert multimap.get(key) == []
+    assert not multimap.remove(key)
+    for value in (b"a", b"b", b"a"):
+        multimap.put(key, value)
+    assert sorted(multimap.get(key)) == [b"a", b"b"]
+    assert multimap.size() >= 2
+    assert multimap.contains_key(key)
+    assert multimap.contains_entry(key, b"a")
+    assert not multimap.contains_entry(key, b"c")
+    assert multimap.contains_value(b"b")
+    assert multimap.remove_entry(key, b"a")
+    assert not multimap.remove_entry(key, b"a")
+    assert multimap.get(key) == [b"b"]
+    assert multimap.remove(key)
+    assert not multimap.contains_key(key)

@@ -14,35 +14,67 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hotrod_codec.client._async.cache import AsyncCache
     from hotrod_codec.client._async.client import AsyncClient
+    from hotrod_codec.client._async.counters import AsyncCounter
+    from hotrod_codec.client._async.listeners import AsyncListener
+    from hotrod_codec.client._async.multimap import AsyncMultimap
     from hotrod_codec.client._sync.cache import Cache
     from hotrod_codec.client._sync.client import Client
+    from hotrod_codec.client._sync.counters import Counter
+    from hotrod_codec.client._sync.listeners import Listener
+    from hotrod_codec.client._sync.multimap import Multimap
     from hotrod_codec.client.cluster import Balancer, RoundRobin
     from hotrod_codec.client.config import CacheSettings, ClusterSettings, Configuration
-    from hotrod_codec.client.results import MetadataValue
+    from hotrod_codec.client.results import (
+        CacheEvent,
+        CounterBoundError,
+        CounterMissingError,
+        EventKind,
+        MetadataValue,
+    )
 
 __all__ = [
     "AsyncCache",
     "AsyncClient",
+    "AsyncCounter",
+    "AsyncListener",
+    "AsyncMultimap",
     "Balancer",
     "Cache",
+    "CacheEvent",
     "CacheSettings",
     "Client",
     "ClusterSettings",
     "Configuration",
+    "Counter",
+    "CounterBoundError",
+    "CounterMissingError",
+    "EventKind",
+    "Listener",
     "MetadataValue",
+    "Multimap",
     "RoundRobin",
 ]
 
 _HOMES = {
     "AsyncCache": "_async.cache",
     "AsyncClient": "_async.client",
+    "AsyncCounter": "_async.counters",
+    "AsyncListener": "_async.listeners",
+    "AsyncMultimap": "_async.multimap",
     "Balancer": "cluster",
     "Cache": "_sync.cache",
+    "CacheEvent": "results",
     "CacheSettings": "config",
     "Client": "_sync.client",
     "ClusterSettings": "config",
     "Configuration": "config",
+    "Counter": "_sync.counters",
+    "CounterBoundError": "results",
+    "CounterMissingError": "results",
+    "EventKind": "results",
+    "Listener": "_sync.listeners",
     "MetadataValue": "results",
+    "Multimap": "_sync.multimap",
     "RoundRobin": "cluster",
 }
 

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Generic, TypeVar
 
+from hotrod_codec.errors import HotRodError
 from hotrod_codec.values import Metadata
 
-__all__ = ["MetadataValue"]
+__all__ = [
+    "CacheEvent",
+    "CounterBoundError",
+    "CounterMissingError",
+    "EventKind",
+    "MetadataValue",
+]
 
+K = TypeVar("K")
 V = TypeVar("V")
+
+
+class CounterMissingError(HotRodError, LookupError):
+    """There is no such counter; define it first."""
+
+
+class CounterBoundError(HotRodError, ArithmeticError):
+    """A counter cannot go beyond its bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +55,33 @@ class MetadataValue(Generic[V]):
         """A value with the metadata of an answer."""
         m = metadata
         return cls(value, m.version, m.created, m.lifespan, m.last_used, m.max_idle)
+
+
+class EventKind(StrEnum):
+    """What happened to an entry, or to the listener."""
+
+    CREATED = "created"
+    MODIFIED = "modified"
+    REMOVED = "removed"
+    EXPIRED = "expired"
+    FAILOVER = "failover"
+    """The listener's connection was lost, and it listens anew: events in between are lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEvent(Generic[K]):
+    """Something that happened in a cache.
+
+    Attributes:
+        kind: What.
+        key: To whose entry; None for FAILOVER, and where a converter made the event.
+        version: Of the entry that was created or modified.
+        retried: Whether the event may have come before.
+        data: What the server's converter made of it.
+    """
+
+    kind: EventKind
+    key: K | None = field(default=None, repr=False)
+    version: int | None = None
+    retried: bool = False
+    data: bytes | None = field(default=None, repr=False)

@@ -10,8 +10,9 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 from hotrod_codec import EntryBatch, Response, segment_of
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.iteration import KEYS_ONLY, Iteration
+from hotrod_codec.client._async.listeners import AsyncListener, kinds_of
 from hotrod_codec.client.cluster import Call
-from hotrod_codec.client.results import MetadataValue
+from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import PROTOSTREAM, Marshaller
@@ -627,6 +628,54 @@ class AsyncCache(Generic[K, V]):
         if stored is None or stored.name in (sent, "application/octet-stream"):
             return lambda key: segment_of(key, count)
         return None
+
+    # ---- events
+
+    async def add_listener(
+        self,
+        callback: Callable[[CacheEvent[K]], None] | None = None,
+        *,
+        kinds: Iterable[EventKind | str] | None = None,
+        include_state: bool = False,
+        filter_factory: str | None = None,
+        filter_params: Sequence[bytes] = (),
+        converter_factory: str | None = None,
+        converter_params: Sequence[bytes] = (),
+    ) -> AsyncListener[K]:
+        """Listen to what happens in the cache.
+
+        Args:
+            callback: Called with each event where it arrives: it must not wait for anything. None:
+                iterate over the listener.
+            kinds: "created", "modified", "removed", "expired"; by default all of them.
+            include_state: Whether there is a "created" for each entry that is there already.
+            filter_factory, filter_params: A filter that the server has by that name.
+            converter_factory, converter_params: A converter that the server has by that name; what
+                it makes comes in `data`.
+
+        Hot Rod: ADD_CLIENT_LISTENER 0x25, since 2.0.
+        """
+        if not self._ready:
+            await self._prepare()
+        fields: dict[str, Any] = {"include_state": include_state}
+        if filter_factory is not None:
+            fields |= {"filter_factory": filter_factory, "filter_params": list(filter_params)}
+        if converter_factory is not None:
+            fields |= {
+                "converter_factory": converter_factory,
+                "converter_params": list(converter_params),
+            }
+        listener = AsyncListener(
+            self._dispatcher,
+            self._state,
+            self._header,
+            self._keys.decode,
+            callback,
+            kinds_of(kinds),
+            fields,
+        )
+        await listener.start()
+        return listener
 
     # ---- from calls to answers
 

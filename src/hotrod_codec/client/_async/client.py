@@ -6,8 +6,11 @@ import os
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
+from hotrod_codec.client._async.admin import AsyncAdmin
 from hotrod_codec.client._async.cache import AsyncCache
+from hotrod_codec.client._async.counters import AsyncCounters
 from hotrod_codec.client._async.dispatch import Dispatcher
+from hotrod_codec.client._async.multimap import AsyncMultimap
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import MARSHALLERS, Configuration, Settings, configure
 from hotrod_codec.client.session import NO_FLAGS
@@ -143,6 +146,15 @@ class AsyncClient:
                 others.)
             force_return: Whether `put` gives previous values back; by default as configured.
         """
+        return self._cache(name, keys, values, force_return)
+
+    def _cache(
+        self,
+        name: str,
+        keys: Marshaller[Any] | str | None,
+        values: Marshaller[Any] | str | None,
+        force_return: bool | None,
+    ) -> AsyncCache[Any, Any]:
         c = self._configuration
         settings = c.cache(name)
         if keys is None:
@@ -160,6 +172,56 @@ class AsyncClient:
             _marshaller(values),
             flags=Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS,
         )
+
+    @overload
+    def multimap(self, name: str, *, duplicates: bool = False) -> AsyncMultimap[str, str]: ...
+
+    @overload
+    def multimap(
+        self,
+        name: str,
+        *,
+        keys: Marshaller[K],
+        values: Marshaller[V],
+        duplicates: bool = False,
+    ) -> AsyncMultimap[K, V]: ...
+
+    @overload
+    def multimap(
+        self,
+        name: str,
+        *,
+        keys: Marshaller[Any] | str | None = ...,
+        values: Marshaller[Any] | str | None = ...,
+        duplicates: bool = False,
+    ) -> AsyncMultimap[Any, Any]: ...
+
+    def multimap(
+        self,
+        name: str,
+        *,
+        keys: Marshaller[Any] | str | None = None,
+        values: Marshaller[Any] | str | None = None,
+        duplicates: bool = False,
+    ) -> AsyncMultimap[Any, Any]:
+        """A cache with several values under a key.
+
+        Args:
+            keys, values: As for `cache`.
+            duplicates: Whether a value may be there several times under a key; since 4.0.
+        """
+        cache: AsyncCache[Any, Any] = self._cache(name, keys, values, None)
+        return AsyncMultimap(cache, duplicates=duplicates)
+
+    @property
+    def counters(self) -> AsyncCounters:
+        """The counters of the cluster."""
+        return AsyncCounters(self._dispatcher)
+
+    @property
+    def admin(self) -> AsyncAdmin:
+        """What an administrator does: create and remove caches, and so on."""
+        return AsyncAdmin(self._dispatcher)
 
     # ---- clusters
 

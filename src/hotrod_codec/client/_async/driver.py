@@ -6,6 +6,7 @@ The counterpart for threads is _sync/driver.py: what the API uses has the same n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -14,8 +15,8 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 from hotrod_codec import Response
 from hotrod_codec.client.cluster import Call, Cluster
@@ -42,7 +43,7 @@ from hotrod_codec.errors import (
 from hotrod_codec.ops import Op, Version
 from hotrod_codec.values import ServerAddress
 
-__all__ = ["Connection", "Driver", "clock", "sleep"]
+__all__ = ["Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
 
 logger = logging.getLogger(__name__)
 
@@ -400,6 +401,12 @@ class Connection(asyncio.BufferedProtocol):
         """Close at once."""
         self._fail(TransportError(reason))
 
+    interrupt = abort
+
+    async def serve(self) -> None:
+        """Take in what comes until the connection is lost."""
+        await self.gone()
+
     async def gone(self) -> None:
         """Wait until the socket is closed."""
         await asyncio.shield(self._gone)
@@ -605,6 +612,56 @@ class Driver:
         """The parent goes on with what there was; it must not be touched here."""
         _inherited.append((self._homes, self._home))
         self._homes, self._home = {}, None
+
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """Things that wait to be taken, in order; when there are too many, the oldest are dropped.
+
+    Attributes:
+        dropped: How many were.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.dropped = 0
+        self._things: deque[T] = deque()
+        self._most = most
+        self._closed = False
+        self._news = asyncio.Event()
+
+    def put(self, thing: T) -> None:
+        """Put one behind the others."""
+        if len(self._things) >= self._most:
+            self._things.popleft()
+            self.dropped += 1
+        self._things.append(thing)
+        self._news.set()
+
+    async def take(self, timeout: float | None) -> T | None:
+        """The first; None: none came in so many seconds, or none will come any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not self._things and not self._closed:
+                    self._news.clear()
+                    await self._news.wait()
+        return self._things.popleft() if self._things else None
+
+    def close(self) -> None:
+        """Nothing will come any more."""
+        self._closed = True
+        self._news.set()
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def spawn(work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+    """Do it beside everything else."""
+    task = asyncio.get_running_loop().create_task(work(*args))
+    _tasks.add(task)  # a loop keeps no task alive
+    task.add_done_callback(_tasks.discard)
 
 
 def _abort(home: _Home) -> None:

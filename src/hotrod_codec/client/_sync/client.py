@@ -9,8 +9,11 @@ import os
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
+from hotrod_codec.client._sync.admin import Admin
 from hotrod_codec.client._sync.cache import Cache
+from hotrod_codec.client._sync.counters import Counters
 from hotrod_codec.client._sync.dispatch import Dispatcher
+from hotrod_codec.client._sync.multimap import Multimap
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import MARSHALLERS, Configuration, Settings, configure
 from hotrod_codec.client.session import NO_FLAGS
@@ -146,6 +149,15 @@ class Client:
                 others.)
             force_return: Whether `put` gives previous values back; by default as configured.
         """
+        return self._cache(name, keys, values, force_return)
+
+    def _cache(
+        self,
+        name: str,
+        keys: Marshaller[Any] | str | None,
+        values: Marshaller[Any] | str | None,
+        force_return: bool | None,
+    ) -> Cache[Any, Any]:
         c = self._configuration
         settings = c.cache(name)
         if keys is None:
@@ -163,6 +175,56 @@ class Client:
             _marshaller(values),
             flags=Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS,
         )
+
+    @overload
+    def multimap(self, name: str, *, duplicates: bool = False) -> Multimap[str, str]: ...
+
+    @overload
+    def multimap(
+        self,
+        name: str,
+        *,
+        keys: Marshaller[K],
+        values: Marshaller[V],
+        duplicates: bool = False,
+    ) -> Multimap[K, V]: ...
+
+    @overload
+    def multimap(
+        self,
+        name: str,
+        *,
+        keys: Marshaller[Any] | str | None = ...,
+        values: Marshaller[Any] | str | None = ...,
+        duplicates: bool = False,
+    ) -> Multimap[Any, Any]: ...
+
+    def multimap(
+        self,
+        name: str,
+        *,
+        keys: Marshaller[Any] | str | None = None,
+        values: Marshaller[Any] | str | None = None,
+        duplicates: bool = False,
+    ) -> Multimap[Any, Any]:
+        """A cache with several values under a key.
+
+        Args:
+            keys, values: As for `cache`.
+            duplicates: Whether a value may be there several times under a key; since 4.0.
+        """
+        cache: Cache[Any, Any] = self._cache(name, keys, values, None)
+        return Multimap(cache, duplicates=duplicates)
+
+    @property
+    def counters(self) -> Counters:
+        """The counters of the cluster."""
+        return Counters(self._dispatcher)
+
+    @property
+    def admin(self) -> Admin:
+        """What an administrator does: create and remove caches, and so on."""
+        return Admin(self._dispatcher)
 
     # ---- clusters
 

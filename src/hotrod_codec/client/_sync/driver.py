@@ -18,7 +18,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
 
 from hotrod_codec import Response
 from hotrod_codec.client.cluster import Call, Cluster
@@ -43,7 +44,7 @@ from hotrod_codec.errors import (
 from hotrod_codec.ops import Op, Version
 from hotrod_codec.values import ServerAddress
 
-__all__ = ["Connection", "Driver", "clock", "sleep"]
+__all__ = ["Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,13 @@ class Connection:
         pool: Where it belongs; None: it is somebody's own.
     """
 
-    def __init__(self, server: ServerAddress, sock: socket.socket, session: Session) -> None:
+    def __init__(
+        self,
+        server: ServerAddress,
+        sock: socket.socket,
+        session: Session,
+        ping_interval: float,
+    ) -> None:
         self.server = server
         self.session = session
         self.usable = True
@@ -97,6 +104,7 @@ class Connection:
         # The system's own timeouts cost nothing; Python's are a poll() before each call.
         self._by_system = not isinstance(sock, ssl.SSLSocket) and os.name == "posix"
         self._limit = 0.0
+        self._ping_interval = ping_interval
         if self._by_system:
             sock.settimeout(None)
 
@@ -188,6 +196,18 @@ class Connection:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
         except OSError as error:
             raise TransportError(f"{name_of(self.server)}: {error}") from error
+
+    def serve(self) -> None:
+        """Take in what comes until the connection is lost."""
+        try:
+            while True:
+                try:
+                    self._receive(clock() + self._ping_interval)
+                except TimeoutError:
+                    self._ping(self._ping_interval)
+        except (TransportError, TimeoutError) as error:
+            logger.debug("%s: %s", name_of(self.server), error)
+            self.usable = False
 
     # ---- the end
 
@@ -567,7 +587,7 @@ class Driver:
             sock.close()
             raise
         logger.debug("%s: connected, protocol version %s", name_of(server), greeting.version)
-        return Connection(server, sock, session)
+        return Connection(server, sock, session, c.ping_interval)
 
     # ---- the end
 
@@ -619,6 +639,50 @@ class Driver:
         self._pools = {}
         self._lock = threading.Lock()
         self._cluster.after_fork()
+
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """Things that wait to be taken, in order; when there are too many, the oldest are dropped.
+
+    Attributes:
+        dropped: How many were.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.dropped = 0
+        self._things: deque[T] = deque()
+        self._most = most
+        self._closed = False
+        self._news = threading.Condition()
+
+    def put(self, thing: T) -> None:
+        """Put one behind the others."""
+        with self._news:
+            if len(self._things) >= self._most:
+                self._things.popleft()
+                self.dropped += 1
+            self._things.append(thing)
+            self._news.notify()
+
+    def take(self, timeout: float | None) -> T | None:
+        """The first; None: none came in so many seconds, or none will come any more."""
+        with self._news:
+            self._news.wait_for(lambda: self._things or self._closed, timeout)
+            return self._things.popleft() if self._things else None
+
+    def close(self) -> None:
+        """Nothing will come any more."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+
+def spawn(work: Callable[..., None], *args: Any) -> None:
+    """Do it beside everything else."""
+    threading.Thread(target=work, args=args, name="hotrod-listener", daemon=True).start()
 
 
 def _left(deadline: float) -> float:

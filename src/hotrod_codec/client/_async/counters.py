@@ -1,0 +1,128 @@
+"""Counters of the cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hotrod_codec import Response
+from hotrod_codec.client._async.dispatch import Dispatcher
+from hotrod_codec.client.cluster import Call
+from hotrod_codec.client.results import CounterBoundError, CounterMissingError
+from hotrod_codec.client.session import Header
+from hotrod_codec.ops import Op, Status
+from hotrod_codec.values import CounterConfiguration
+
+__all__ = ["AsyncCounter", "AsyncCounters"]
+
+_CACHE = "org.infinispan.COUNTER"
+_HEADER = Header(_CACHE)
+
+
+class AsyncCounters:
+    """The counters of the cluster. Made by `AsyncClient.counters`; since version 2.7."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def define(self, name: str, configuration: CounterConfiguration) -> bool:
+        """Define a counter; False: it is defined already, whatever its configuration."""
+        answer = await _call(self._dispatcher, Op.COUNTER_CREATE, name=name, config=configuration)
+        return answer.status == Status.SUCCESS
+
+    async def is_defined(self, name: str) -> bool:
+        """Whether there is such a counter."""
+        answer = await _call(self._dispatcher, Op.COUNTER_IS_DEFINED, name=name)
+        return answer.status == Status.SUCCESS
+
+    async def configuration(self, name: str) -> CounterConfiguration | None:
+        """How a counter is defined; None: it is not."""
+        answer = await _call(self._dispatcher, Op.COUNTER_GET_CONFIGURATION, name=name)
+        if answer.status != Status.SUCCESS:
+            return None
+        found: CounterConfiguration = answer.config
+        return found
+
+    async def remove(self, name: str) -> None:
+        """Forget the value of a counter; its definition stays, it begins anew."""
+        await _call(self._dispatcher, Op.COUNTER_REMOVE, name=name)
+
+    async def names(self) -> set[str]:
+        """The names of all counters that are defined."""
+        return set((await _call(self._dispatcher, Op.COUNTER_GET_NAMES)).names)
+
+    def get(self, name: str) -> AsyncCounter:
+        """A counter by its name; whether it is defined shows with the first request."""
+        return AsyncCounter(self._dispatcher, name)
+
+
+class AsyncCounter:
+    """One counter.
+
+    All methods raise CounterMissingError when it is not defined. What changes it is sent once: if
+    no answer comes, whether it was done is not known.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, name: str) -> None:
+        self._dispatcher = dispatcher
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The counter's name."""
+        return self._name
+
+    async def value(self) -> int:
+        """The value; of a weak counter, one that it lately had."""
+        return int((await self._call(Op.COUNTER_GET)).value)
+
+    async def add_and_get(self, delta: int) -> int:
+        """Add, and give the new value; 0 for a weak counter.
+
+        Raises:
+            CounterBoundError: There is a bound in the way; that is its value now.
+        """
+        return int((await self._call(Op.COUNTER_ADD_AND_GET, delta=delta)).value)
+
+    async def increment_and_get(self) -> int:
+        """As `add_and_get` of 1."""
+        return await self.add_and_get(1)
+
+    async def decrement_and_get(self) -> int:
+        """As `add_and_get` of -1."""
+        return await self.add_and_get(-1)
+
+    async def compare_and_set(self, expected: int, update: int) -> bool:
+        """Set it if it has the expected value; whether it was set. Strong counters only.
+
+        Raises:
+            CounterBoundError: The update is outside of the bounds.
+        """
+        return await self.compare_and_swap(expected, update) == expected
+
+    async def compare_and_swap(self, expected: int, update: int) -> int:
+        """As `compare_and_set`; the value that it had before."""
+        return int((await self._call(Op.COUNTER_CAS, expect=expected, update=update)).value)
+
+    async def get_and_set(self, value: int) -> int:
+        """Set it, and give the value that it had; since 3.1, servers since 15.
+
+        Raises:
+            CounterBoundError: The value is outside of the bounds.
+        """
+        return int((await self._call(Op.COUNTER_GET_AND_SET, value=value)).value)
+
+    async def reset(self) -> None:
+        """Set it to its initial value."""
+        await self._call(Op.COUNTER_RESET)
+
+    async def _call(self, op: Op, **fields: Any) -> Response:
+        answer = await _call(self._dispatcher, op, name=self._name, **fields)
+        if answer.status == Status.KEY_DOES_NOT_EXIST:
+            raise CounterMissingError(f"{self._name!r}: there is no such counter")
+        if answer.status == Status.NOT_EXECUTED_WITH_PREVIOUS:
+            raise CounterBoundError(f"{self._name!r}: the counter has reached its bound")
+        return answer
+
+
+async def _call(dispatcher: Dispatcher, op: Op, **fields: Any) -> Response:
+    return await dispatcher.execute(Call(op, dispatcher.cluster.cache(_CACHE), _HEADER, fields))

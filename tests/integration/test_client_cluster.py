@@ -1,0 +1,81 @@
+"""The clients and a cluster of three."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from client.both import KINDS, connect
+from hotrod_codec import Op, ServerAddress, Version
+from hotrod_codec.marshallers import BYTES
+from integration.outcomes import Outcomes
+from integration.peers import Peer, Target
+
+KEYS = 1000
+
+
+@pytest.fixture(params=KINDS)
+def client(
+    request: pytest.FixtureRequest, target: Target, addresses: list[ServerAddress]
+) -> Iterator[Any]:
+    with connect(
+        request.param,
+        addresses=addresses[:1],
+        protocol_version=target.version,
+        legacy_server=target.is_legacy,
+    ) as client:
+        yield client
+
+
+def retrievals(target: Target, addresses: list[ServerAddress]) -> int:
+    """How often the nodes looked up keys themselves, for clients or for each other."""
+    total = 0
+    for address in addresses:
+        with Peer(address, target, Outcomes().sightings) as peer:
+            total += int(peer.call(Op.STATS).stats["retrievals"])
+    return total
+
+
+@pytest.mark.parametrize("cache", ["octets", "segments20", "replicated"])
+def test_every_key_goes_to_an_owner(
+    client: Any, target: Target, addresses: list[ServerAddress], key: bytes, cache: str
+) -> None:
+    octets = client.cache(cache, keys=BYTES, values=BYTES)
+    keys = [key + b"%d" % i for i in range(KEYS)]
+    octets.put_many((k, k) for k in keys)
+    assert octets.get_many(keys) == keys
+    assert octets.get_all(keys) == {k: k for k in keys}
+    cluster = object.__getattribute__(client, "_inner") if hasattr(client, "_runner") else client
+    state = cluster._dispatcher.cluster.cache(cache)
+    assert set(state.routing.servers) == set(addresses)
+    for k in keys[:50]:
+        owners = state.routing.owners_of(k)
+        # Whoever is asked for one key tells nothing; who owns it, the servers' own answer does.
+        assert not target.version >= Version.V2_0 or owners
+
+
+@pytest.mark.versions(since=Version.V2_0)
+def test_one_request_for_each_key_and_no_hops(
+    client: Any, target: Target, addresses: list[ServerAddress], key: bytes
+) -> None:
+    """The nodes' own books: a key that goes to a node that does not have it is looked up twice."""
+    octets = client.cache("octets", keys=BYTES, values=BYTES)
+    keys = [key + b"%d" % i for i in range(KEYS)]
+    octets.put_many((k, k) for k in keys)
+    before = retrievals(target, addresses)
+    assert octets.get_many(keys) == keys
+    assert retrievals(target, addresses) - before <= KEYS
+
+
+def test_all_entries(client: Any, key: bytes) -> None:
+    for name in ("many", "replicated"):
+        cache = client.cache(name, keys=BYTES, values=BYTES)
+        cache.clear()
+        expected = {key + b"%d" % i: b"%d" % i for i in range(KEYS)}
+        cache.put_all(expected)
+        found = list(cache.entries(batch_size=100))
+        assert len(found) == len(expected)
+        assert dict(found) == expected
+        cache.clear()
