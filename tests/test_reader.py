@@ -460,6 +460,104 @@ def test_the_work_is_linear_in_any_chunks() -> None:
     assert len(next(reader).entries) == 10_000
 
 
+class TestLongValues:
+    """A value of 64 KiB and more gets its object before it is whole."""
+
+    SIZES = (65_535, 65_536, 262_144, 262_145, 3_000_000)
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_answers_in_pieces(self, size: int) -> None:
+        value = random.Random(size).randbytes(size)
+        context = RequestContext("get_with_version", "2.0")
+        frame = encode_response(
+            "get_with_version", version="2.0", message_id=1, entry_version=5, value=value
+        )
+        for piece in (size // 40, 10_000, 65_536, size):
+            reader = Reader()
+            reader.expect(context, 1)
+            reader.expect(GET, 2)
+            stream = frame + answer(2)
+            found = []
+            for at in range(0, len(stream), piece):
+                reader.feed(stream[at : at + piece])
+                found += list(reader)
+                assert reader.receiving is None
+            assert [m.value for m in found] == [value, b"v"]
+            assert (found[0].entry_version, found[0].size) == (5, len(frame))
+            assert found[0] == decode_response(frame, context)
+            assert found[0].encode() == frame
+            assert (reader.buffered, reader.offset) == (0, len(stream))
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_requests_in_pieces(self, size: int) -> None:
+        value = random.Random(size).randbytes(size)
+        frame = encode_request("put", version="3.1", key=b"k", value=value, lifespan=60)
+        reader = Reader("server")
+        room = reader.buffer(30_000)
+        found = []
+        for at in range(0, len(frame), 30_000):
+            room = reader.buffer(30_000)
+            part = frame[at : at + 30_000]
+            room[: len(part)] = part
+            reader.commit(len(part))
+            found += list(reader)
+        reader.feed(encode_request("ping"))
+        found += list(reader)
+        assert found[0] == decode_request(frame)
+        assert found[0].encode() == frame
+        assert found[1].op is Op.PING
+
+    def test_cut_in_every_place_around_its_beginning(self) -> None:
+        value = bytes(range(256)) * 300
+        frame = answer(1, value)
+        for at in (*range(1, 20), 512, 1024, len(frame) - 1):
+            for kind in (bytes, bytearray):
+                reader = expecting(1)
+                reader.feed(kind(frame[:at]))
+                assert reader.next() is None
+                reader.feed(kind(frame[at:]))
+                assert next(reader).value == value
+
+    def test_a_padded_length_is_kept_as_it_came(self) -> None:
+        frame = answer(1, bytes(65_536))
+        padded = frame[:5] + bytes.fromhex("80 80 84 00") + frame[8:]
+        reader = expecting(1)
+        for at in range(0, len(padded), 9000):
+            reader.feed(padded[at : at + 9000])
+        message = next(reader)
+        assert message.value == bytes(65_536)
+        assert not message.canonical
+        assert message.encode() == padded
+
+    def test_memory_is_that_of_the_value(self) -> None:
+        size = 8 << 20
+        frame = answer(1, bytes(size))
+        chunks = [frame[at : at + 65_536] for at in range(0, len(frame), 65_536)]
+        reader = expecting(1)
+        gc.collect()
+        tracemalloc.start()
+        for chunk in chunks:
+            reader.feed(chunk)
+            message = reader.next()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(message.value) == size
+        assert peak < 1.1 * size
+
+    def test_a_reader_may_be_dropped_in_the_middle(self) -> None:
+        reader = expecting(1)
+        reader.feed(answer(1, bytes(100_000))[:70_000])
+        assert reader.next() is None
+        assert (reader.buffered, reader.pending_requests) == (0, 0)
+        del reader
+
+    def test_limits_hold(self) -> None:
+        reader = expecting(1, limits=Limits(bytes=70_000))
+        reader.feed(answer(1, bytes(70_001))[:66_000])
+        with pytest.raises(LimitError, match="70001 exceeds the limit of 70000 for bytes"):
+            reader.next()
+
+
 def some_frame(draw: random.Random, message_id: int) -> tuple[RequestContext | None, bytes]:
     """A frame and what it answers; an event answers nothing."""
     size = draw.choice([0, 1, 100, 127, 128, 3000, 20_000, 70_000])

@@ -17,7 +17,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport (
     INT32_MAX, UINT32_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
-from libc.string cimport memmove, memset
+from libc.string cimport memcpy, memmove, memset
 cimport cython
 
 from hotrod_codec._ext.arguments cimport *
@@ -42,6 +42,12 @@ cdef extern from *:
     #endif
     """
     const char *HOTROD_VERSION
+
+cdef extern from "Python.h":
+    # Bytes that are still being filled.
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *data, Py_ssize_t size) except NULL
+    int resize_bytes "_PyBytes_Resize"(PyObject **value, Py_ssize_t size) except -1
+    char *data_of "PyBytes_AS_STRING"(PyObject *value)
 
 __version__ = HOTROD_VERSION.decode()
 
@@ -757,12 +763,16 @@ cdef int put_event(Message m, int slot, hr_kind kind, const hr_event *e) except 
     return 0
 
 
+cdef int last_slot(Message m) noexcept:
+    """The body's last value, but for a response's `error`."""
+    return <int>len(names_of(m)) - (1 if type(m) is Request else 2)
+
+
 cdef int put_items(Message m, int into, object items, const hr_cursor *c, size_t size) except -1:
     """`items` is the list that ends the body; they took `size` bytes."""
     cdef bint loose = c.loose
     cdef bint lossy = False
-    # The last value, but for a response's `error`.
-    cdef int slot = <int>len(names_of(m)) - (1 if type(m) is Request else 2)
+    cdef int slot = last_slot(m)
     if bulk.is_bulk(c.kind):
         items = bulk.finish_items(into, items, c, &loose, &lossy)
     elif is_mapping(c.kind):
@@ -1397,6 +1407,8 @@ cdef class _Block:
 cdef enum:
     BLOCK = 65536       # what a Reader holds at rest, and reads at a time
     KEEP = 1048576      # a larger block is given back when it is empty
+    LONG = 65536        # a byte string from which on it gets its object before it is whole
+    CLAIM = 262144      # of that, what is allocated at once
     STRAIGHT = 8192     # fed bytes from which on it pays to read them where they are
     STEP = 512          # bytes of them that are copied at a time for a message that began before
 
@@ -1410,6 +1422,15 @@ cdef inline hr_waiting waiting_of(const hr_context *c, uint64_t message_id) noex
     w.row = <uint8_t>index_of(c.row)
     w.form = bulk.INTO_PAIRS
     return w
+
+
+cdef bint lacks_a_value(const uint8_t *ids, const hr_stop *stop) noexcept:
+    """Whether a frame lacks no more than the end of its last field, a byte string that is long."""
+    if stop.wanted < LONG:
+        return False
+    while ids[0] != HR_END and ids[1] != HR_END:
+        ids += 1
+    return hr_fields[ids[0]].kind == HR_BYTES and stop.field == hr_fields[ids[0]].name
 
 
 cdef void context_of_waiting(const hr_waiting *w, hr_context *c) noexcept:
@@ -1431,7 +1452,8 @@ cdef class Reader:
         for response in reader: ...
 
     The work is linear in the bytes, and the memory in proportion to what has arrived: a long list
-    is taken in item by item. A failed Reader stays failed.
+    is taken in item by item, a long value straight into its own object. A failed Reader stays
+    failed.
 
     Args:
         role: "client" reads responses and events, "server" reads requests.
@@ -1455,6 +1477,8 @@ cdef class Reader:
     cdef object items
     cdef size_t items_size      # bytes that its items took
     cdef hr_cursor cursor
+    cdef PyObject *value        # a partial message's long value, if not a list is what it lacks
+    cdef size_t value_size, value_room, value_have
     cdef hr_context latest      # events and unmatched errors are read against it
     # Memory. Bytes that were fed are read where they are; the rest of them that makes no whole
     # message goes to the block, and what it lacks follows it there out of the next ones.
@@ -1472,6 +1496,7 @@ cdef class Reader:
 
     def __dealloc__(self):
         PyMem_Free(self.ids.slots)
+        Py_XDECREF(self.value)
 
     def __init__(self, role="client", *, limits=None, legacy_server=False):
         if role not in ("client", "server"):
@@ -1501,7 +1526,7 @@ cdef class Reader:
     @property
     def receiving(self):
         """The message id of the answer whose list is arriving; None: of no answer."""
-        return None if self.partial is None else self.partial.c_message_id
+        return None if self.partial is None or self.value is not NULL else self.partial.c_message_id
 
     def expect(self, request, /, message_id=None, *, into="pairs"):
         """Announce a request whose answer will come.
@@ -1671,7 +1696,7 @@ cdef class Reader:
                 self.make_room(0)
                 self.drop_chunk()
             return False
-        if self.partial is not None and self.form == bulk.INTO_BATCHES:
+        if self.items_in_batches():
             self.settle()  # one batch, not one of the item that is cut and another of the rest
             return True
         if have <= <size_t>(self.ahead - <const uint8_t *>PyBytes_AS_STRING(self.chunk)):
@@ -1688,6 +1713,11 @@ cdef class Reader:
         if self.ahead == self.chunk_end:
             self.drop_chunk()
         return True
+
+    cdef bint items_in_batches(self) noexcept:
+        """Whether a list is arriving whose items are given out in batches."""
+        return (self.partial is not None and self.value is NULL
+                and self.form == bulk.INTO_BATCHES)
 
     def buffer(self, size_hint=BLOCK, /):
         """Memory to receive into: a writable memoryview of at least one byte, about `size_hint`
@@ -1772,7 +1802,9 @@ cdef class Reader:
             raise self.failure
         while True:
             message = None
-            if self.partial is not None:
+            if self.value is not NULL:
+                message = self.resume_value()
+            elif self.partial is not None:
                 message = self.resume()
             elif self.stop != self.at and <size_t>(self.stop - self.at) >= self.wanted:
                 message = self.take_request() if self.is_server else self.take_response()
@@ -1807,6 +1839,9 @@ cdef class Reader:
         d.stop_at_list = True
         hr_decode_request(self.at, <size_t>(self.stop - self.at), &q, &d)
         if d.stop.result == HR_NEED_MORE:
+            if q.row is not NULL and lacks_a_value(q.row.request_body, &d.stop) and not q.loose:
+                self.begin_value(request_of(&q, 0), &d.stop)
+                return self.resume_value()
             return self.wait(&d.stop)
         if d.stop.result != HR_OK:
             return self.fail(error_of(&d.stop, request_name(&q), self.taken))
@@ -1874,6 +1909,10 @@ cdef class Reader:
         d.stop_at_list = True
         hr_decode_response(self.at, size, &c, &a, &d)
         if d.stop.result == HR_NEED_MORE:
+            if c.row is not NULL and lacks_a_value(c.row.response_body, &d.stop) and not a.loose:
+                self.begin_value(response_of(&a, 0), &d.stop)
+                self.forget(waiting, message_id)
+                return self.resume_value()
             return self.wait(&d.stop)
         if d.stop.result != HR_OK:
             return self.fail(error_of(&d.stop, response_name(&c), self.taken))
@@ -1906,6 +1945,44 @@ cdef class Reader:
         if whole is message:
             keep_raw(message, frame)
         return whole
+
+    cdef int begin_value(self, Message message, const hr_stop *stop) except -1:
+        """All of the message is here but the end of its last field, a byte string. That gets its
+        object now, to which its bytes are copied as they come."""
+        cdef size_t head = <size_t>(self.stop - self.at) - <size_t>stop.found
+        self.value_size = <size_t>stop.wanted
+        self.value_have = 0
+        # No more than a little, or twice what is there: a length is a claim.
+        self.value_room = min(self.value_size, <size_t>CLAIM)
+        self.value = new_bytes(NULL, <Py_ssize_t>self.value_room)
+        message.c_size = head + self.value_size
+        self.partial = message
+        self.is_busy = True
+        self.take(head)
+        return 0
+
+    cdef object resume_value(self):
+        cdef Message message = self.partial
+        cdef size_t count = min(<size_t>(self.stop - self.at), self.value_size - self.value_have)
+        if self.value_have + count > self.value_room:
+            self.value_room = min(self.value_size,
+                                  max(2 * self.value_room, self.value_have + count))
+            try:
+                resize_bytes(&self.value, <Py_ssize_t>self.value_room)
+            except MemoryError as e:
+                self.failure = e  # what there was of it is gone
+                raise
+        memcpy(data_of(self.value) + self.value_have, self.at, count)
+        self.value_have += count
+        self.take(count)
+        if self.value_have < self.value_size:
+            return None
+        put(message, last_slot(message), <object>self.value)
+        Py_XDECREF(self.value)
+        self.value = NULL
+        self.partial = None
+        self.is_busy = self.is_server
+        return message
 
     cdef object resume(self):
         """Take in as many whole items as are there. Returns the message when it is whole."""
