@@ -283,20 +283,25 @@ class Cluster:
             now: On the clock of `server_failed`.
         """
         routing = state.routing
+        all_is_well = not tried and not self._failed
         if key is not None:
             owners = routing.owners_of(key)
-            if owners and not tried and not self._failed:
+            if owners and all_is_well:
                 return owners[0]
             for server in owners:
                 if server not in tried and not self._is_failed(server, now):
                     return server
+        if all_is_well and len(routing.servers) == 1:
+            return routing.servers[0]
         with self._lock:
             return self._choose_any(state, tried, now)
 
     def _choose_any(
         self, state: CacheState, tried: Collection[ServerAddress], now: float
     ) -> ServerAddress:
-        bad = {*tried, *(s for s in tuple(self._failed) if self._is_failed(s, now))}
+        bad = set(tried)
+        if self._failed:
+            bad.update(s for s in tuple(self._failed) if self._is_failed(s, now))
         server = state.balancer.next_server(bad)
         if server not in bad:
             return server

@@ -186,14 +186,17 @@ class Connection:
         if limit * 0.9 <= left <= limit * 1.1:
             return
         self._limit = left
-        if not self._by_system:
-            self._sock.settimeout(left)
-            return
-        seconds = int(left)
-        value = struct.pack("@ll", seconds, int((left - seconds) * 1e6) or 1)
+        if self._by_system:
+            seconds = int(left)
+            value = struct.pack("@ll", seconds, int((left - seconds) * 1e6) or 1)
+            try:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+                return
+            except OSError:  # a closed socket, or a system that has it otherwise
+                self._by_system = False
         try:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+            self._sock.settimeout(left)
         except OSError as error:
             raise TransportError(f"{name_of(self.server)}: {error}") from error
 
@@ -369,8 +372,10 @@ class _Pool:
 
     def take(self, deadline: float) -> Connection | None:
         """One that is idle; None: make one. Raises NotSentError when there is no room."""
-        with contextlib.suppress(IndexError):
+        try:
             return self.idle.pop()
+        except IndexError:
+            pass
         with self.room:
             self.waiting += 1
             try:

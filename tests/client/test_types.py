@@ -1,0 +1,48 @@
+"""What type checkers see: mypy and pyright read this file, running it proves little."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, assert_type
+
+from hotrod_codec import AsyncCache, AsyncClient, Cache, Client, EmbeddedServer
+from hotrod_codec.client import CacheEvent, Counter, Listener, MetadataValue, Multimap
+from hotrod_codec.marshallers import BYTES, JSON, TEXT
+
+
+def test_sync(server: EmbeddedServer) -> None:
+    with Client(server.uri, connect_timeout=1) as client:
+        assert_type(client, Client)
+        text = assert_type(client.cache(), Cache[str, str])
+        assert_type(client.cache("default", keys=BYTES, values=BYTES), Cache[bytes, bytes])
+        assert_type(client.cache("default", keys=TEXT), Cache[str, str])
+        assert_type(client.cache("default", values=JSON), Cache[str, Any])
+        assert_type(client.cache("default", values="json"), Cache[Any, Any])
+        assert_type(text.put("a", "A"), str | None)
+        assert_type(text.get("a"), str | None)
+        assert_type(text.put_if_absent("a", "A"), bool)
+        assert_type(text.get_with_metadata("a"), MetadataValue[str] | None)
+        assert_type(text.get_all(["a"]), dict[str, str])
+        assert_type(text.get_many(["a"]), list[str | None])
+        assert_type(text.entries(), Generator[tuple[str, str], None])
+        assert_type(text.keys(), Generator[str, None])
+        assert_type(text.compute("a", lambda key, value: (value or "") + key), str | None)
+        assert_type(text.stats(), dict[str, int])
+        assert_type(client.multimap("default"), Multimap[str, str])
+        assert_type(client.counters.get("n"), Counter)
+        with text.add_listener() as events:
+            assert_type(events, Listener[str])
+            assert_type(events.next(0), CacheEvent[str] | None)
+
+
+async def what_is_checked_only(client: AsyncClient) -> None:
+    text = assert_type(client.cache(), AsyncCache[str, str])
+    assert_type(await text.get("a"), str | None)
+    assert_type(await text.get_all(["a"]), dict[str, str])
+    assert_type(text.entries(), AsyncGenerator[tuple[str, str], None])
+    assert_type(client.cache("b", keys=BYTES, values=BYTES), AsyncCache[bytes, bytes])
+    async for key, value in text.entries():
+        assert_type(key, str)
+        assert_type(value, str)
+    await text.put(1, "A")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncClient(conect_timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
