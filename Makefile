@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # Our own cmake and ninja first, whatever the machine has.
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 BUILD := build/editable
-C_FILES := $(wildcard csrc/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] bench/bare/*.c)
+C_FILES := $(wildcard csrc/*.[ch] src/hotrod_codec/_ext/*.h tests/c/*.[ch] tests/fuzz/*.[ch] bench/bare/*.c)
 PY_FILES := $(foreach d,src tests tools bench examples docs,$(if $(wildcard $(d)/*.py $(d)/*/*.py),$(d)))
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 ISSUE_FORMS := $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))

@@ -1,5 +1,5 @@
-/* prepared.h - requests of a client to a cache, whose header is written once and copied into each.
- * The same bytes as hr_encode_request gives.
+/* prepared.h - requests of a client to a cache, whose header is written once and copied into each,
+ * and the plainest answers. The same bytes as hr_encode_request and hr_encode_response give.
  *
  * The quick way is for operations on a key: rows that begin with the key and hold nothing else of
  * any length but a value, at their end. What stands between them is a few bytes, the middle. */
@@ -105,5 +105,25 @@ size_t hr_size_many(const hr_prepared *h, const hr_middle *m, uint64_t message_i
                     const hr_slice *parts, bool pairs);
 uint8_t *hr_put_many(uint8_t *p, const hr_prepared *h, const hr_middle *m, uint8_t opcode,
                      uint64_t message_id, size_t count, const hr_slice *parts, bool pairs);
+
+/* ---- answers that most requests get ----------------------------------------------------------- */
+
+/* A response with no topology and nothing behind its header but a value, or with NULL nothing at
+ * all. Whether row and status have it so, the caller knows: hr_response_fields. */
+static inline size_t hr_answer_size(uint64_t message_id, const hr_slice *value)
+{
+    return 1 + hr_varint_size(message_id) + 3 + (value ? hr_slice_size(*value) : 0);
+}
+
+static inline uint8_t *hr_put_answer(uint8_t *p, uint8_t opcode, uint64_t message_id,
+                                     uint8_t status, const hr_slice *value)
+{
+    *p = HR_RESPONSE_MAGIC;
+    p = hr_put_varint(p + 1, message_id);
+    p[0] = opcode;
+    p[1] = status;
+    p[2] = 0; /* no topology */
+    return value ? hr_put_slice(p + 3, *value) : p + 3;
+}
 
 #endif

@@ -170,13 +170,24 @@ static inline uint32_t hr_get_count(hr_reader *r, uint64_t most, const char *lim
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
+#ifdef __GNUC__
+#define HR_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#else
+#define HR_LIKELY(condition) (condition)
+#endif
+
 static inline size_t hr_varint_size(uint64_t value)
 {
     size_t size = 1;
-    while (value >= 0x80) {
-        value >>= 7;
+    if (HR_LIKELY(value < 0x80))
+        return size;
+#ifdef __GNUC__
+    /* Of n bits n / 7 bytes, rounded up; 37 / 256 is near enough to 1 / 7 up to 70. */
+    size = (70 - (size_t)__builtin_clzll(value)) * 37 >> 8;
+#else
+    for (; value >= 0x80; value >>= 7)
         size++;
-    }
+#endif
     return size;
 }
 
@@ -187,6 +198,10 @@ static inline size_t hr_slice_size(hr_slice slice)
 
 static inline uint8_t *hr_put_varint(uint8_t *p, uint64_t value)
 {
+    if (HR_LIKELY(value < 0x80)) {
+        *p = (uint8_t)value;
+        return p + 1;
+    }
     while (value >= 0x80) {
         *p++ = (uint8_t)(value | 0x80);
         value >>= 7;

@@ -29,7 +29,7 @@ from hotrod_codec import (
 from strategies import Arguments
 
 KEY_METHODS = {"get_many": "get", "contains_many": "contains_key", "remove_many": "remove"}
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+quick = settings(max_examples=20, deadline=None, derandomize=True)
 blobs = st.lists(strategies.data, max_size=6)
 # So that ids grow by a byte within a batch.
 BORDERS = [2 ** (7 * i) - 3 for i in range(1, 10)]

@@ -71,7 +71,7 @@ IDS = sorted(
 ids = st.one_of(st.sampled_from(IDS), st.integers(0, 2**64 - 1))
 
 quick = settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -27,7 +27,7 @@ from hotrod_codec._ext.codec import (
     trace_request,
     trace_response,
 )
-from hotrod_codec._ext.encoders import CacheEncoder
+from hotrod_codec._ext.encoders import CacheEncoder, ResponseEncoder
 from hotrod_codec._ext.encoding import encode_request, encode_response
 from hotrod_codec._ext.hashing import (
     HashWheel,
@@ -118,6 +118,7 @@ __all__ = [
     "RequestParsingError",
     "RequestTimeoutError",
     "Response",
+    "ResponseEncoder",
     "ServerAddress",
     "ServerError",
     "ServerFailureError",

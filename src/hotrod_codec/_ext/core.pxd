@@ -214,6 +214,10 @@ cdef extern from "hotrod.h" nogil:
     ctypedef enum hr_field_id:
         HR_END
         HR_ERROR
+        HR_KEY
+        HR_VALUE
+        HR_EXPIRATION
+        HR_ENTRY_VERSION
         HR_NUM_FIELDS
 
     ctypedef struct hr_field:

@@ -10,7 +10,7 @@ from typing_extensions import Buffer
 
 from hotrod_codec._ext.codec import RequestContext
 from hotrod_codec.ops import Flag, Op, Version
-from hotrod_codec.values import Duration, MediaType
+from hotrod_codec.values import Duration, MediaType, Topology
 
 _Params: TypeAlias = Mapping[str, Buffer] | Iterable[tuple[str, Buffer]]
 _Array: TypeAlias = Buffer | npt.NDArray[np.int32] | npt.NDArray[np.int64]
@@ -145,3 +145,19 @@ class CacheEncoder:
         max_idle: _Life = None,
     ) -> bytes: ...
     def get_all(self, keys: _Keys, message_id: int = 0) -> bytes: ...
+
+@final
+class ResponseEncoder:
+    def __new__(cls, version: Version | int | str = "4.1") -> ResponseEncoder: ...
+    @property
+    def version(self) -> Version: ...
+    def encode(
+        self,
+        op: Op | str,
+        message_id: int = 0,
+        /,
+        status: int = 0,
+        topology: Topology | None = None,
+        **fields: Any,
+    ) -> bytes: ...
+    def get(self, value: Buffer | None, message_id: int = 0) -> bytes: ...

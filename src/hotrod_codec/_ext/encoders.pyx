@@ -1,7 +1,8 @@
 # cython: freethreading_compatible=True, boundscheck=False, wraparound=False
 # cython: embedsignature=True, auto_pickle=False, autotestdict=False
 # cython: embedsignature.format=clinic, binding=False
-"""Encoders that know their header: requests of a client to a cache, one by one and by the many.
+"""Encoders that know their header: requests of a client to a cache, one by one and by the many, and
+a server's answers.
 
 The usual arguments, exact bytes and small ints, take a short way. Everything else goes the way of
 encode_request, and so do all mistakes: what is right and what is said about the rest is known
@@ -12,12 +13,18 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport UINT64_MAX, int32_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 cimport cython
 
 from hotrod_codec._ext.arguments cimport *
 from hotrod_codec._ext.core cimport *
-from hotrod_codec._ext.encoding cimport check_written, take_header, with_op
+from hotrod_codec._ext.encoding cimport (
+    check_written, encode_response_fields, take_header, with_op,
+)
 from hotrod_codec._ext.prepared cimport *
+from hotrod_codec._ext.usual cimport *
+
+import sys
 
 from hotrod_codec._ext.codec import RequestContext
 from hotrod_codec.errors import EncodeError
@@ -25,47 +32,7 @@ from hotrod_codec.ops import Flag
 
 cdef extern from *:
     """
-    /* The short way: arguments of the usual kind, nothing that could run foreign code. */
-
-    static inline int hr_usual_bytes(PyObject *object, hr_slice *out)
-    {
-        if (!PyBytes_CheckExact(object) || PyBytes_GET_SIZE(object) > INT32_MAX)
-            return 0;
-        out->data = (const uint8_t *)PyBytes_AS_STRING(object);
-        out->len = (size_t)PyBytes_GET_SIZE(object);
-        return 1;
-    }
-
-    static inline int hr_usual_id(PyObject *object, uint64_t *out)
-    {
-        if (!PyLong_CheckExact(object))
-            return 0;
-    #if PY_VERSION_HEX >= 0x030C0000
-        if (PyUnstable_Long_IsCompact((PyLongObject *)object)) {
-            Py_ssize_t number = PyUnstable_Long_CompactValue((PyLongObject *)object);
-            *out = (uint64_t)number;
-            return number >= 0;
-        }
-    #else
-        if (Py_SIZE(object) == 1 || Py_SIZE(object) == 0) {
-            *out = Py_SIZE(object) ? ((PyLongObject *)object)->ob_digit[0] : 0;
-            return 1;
-        }
-    #endif
-        int overflow;
-        long long number = PyLong_AsLongLongAndOverflow(object, &overflow);
-        *out = (uint64_t)number;
-        return number >= 0; /* -1: it does not fit */
-    }
-
-    static PyObject *hr_checked(PyObject *out, const uint8_t *end)
-    {
-        if (end == (const uint8_t *)PyBytes_AS_STRING(out) + PyBytes_GET_SIZE(out))
-            return out;
-        Py_DECREF(out);
-        PyErr_SetString(PyExc_SystemError, "the encoder wrote another length than it announced");
-        return NULL;
-    }
+    #include "usual.h"
 
     static inline PyObject *hr_new_request(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
                                            uint64_t message_id, hr_slice key, const hr_slice *value)
@@ -76,6 +43,17 @@ cdef extern from *:
             return NULL;
         return hr_checked(out, hr_put_on_key((uint8_t *)PyBytes_AS_STRING(out), h, m, opcode,
                                              message_id, key, value));
+    }
+
+    static inline PyObject *hr_new_answer(uint8_t opcode, uint64_t message_id, uint8_t status,
+                                          const hr_slice *value)
+    {
+        size_t size = hr_answer_size(message_id, value);
+        PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+        if (!out)
+            return NULL;
+        return hr_checked(out, hr_put_answer((uint8_t *)PyBytes_AS_STRING(out), opcode, message_id,
+                                             status, value));
     }
 
     static inline PyObject *hr_new_head(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
@@ -172,10 +150,10 @@ cdef extern from *:
     bint hr_usual_source(object items, bint pairs, hr_source *out)
     object hr_new_requests(const hr_prepared *header, const hr_middle *middle, uint8_t opcode,
                            uint64_t message_id, hr_source *source)
-    bint hr_usual_bytes(PyObject *object, hr_slice *out)
-    bint hr_usual_id(PyObject *object, uint64_t *out)
     bytes hr_new_request(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
                          uint64_t message_id, hr_slice key, const hr_slice *value)
+    bytes hr_new_answer(uint8_t opcode, uint64_t message_id, uint8_t status,
+                        const hr_slice *value)
     bytes hr_new_head(const hr_prepared *h, const hr_middle *m, uint8_t opcode,
                       uint64_t message_id, hr_slice key, size_t value_len)
 
@@ -192,6 +170,10 @@ cdef const hr_row *GET_WITH_VERSION = row_of("get_with_version")
 cdef const hr_row *GET_WITH_METADATA = row_of("get_with_metadata")
 cdef const hr_row *PUT_ALL = row_of("put_all")
 cdef const hr_row *GET_ALL = row_of("get_all")
+
+cdef enum:
+    OK = 0
+    NO_KEY = 2
 
 cdef tuple LIFE_NAMES = ("lifespan", "max_idle")
 
@@ -590,33 +572,59 @@ cdef class CacheEncoder:
         return self.build(GET_ALL, message_id, {"keys": keys})
 
 
+@cython.final
+cdef class ResponseEncoder:
+    """Encodes the answers of a server to requests of one version.
+
+    Gives the same bytes as encode_response, and raises the same errors.
+
+    Args:
+        version: A Version member or "1.0" to "4.1".
+
+    Raises:
+        EncodeError: An unknown version.
+
+    [wire-core 3]
+    """
+
+    cdef uint8_t c_version
+
+    def __cinit__(self, version="4.1"):
+        self.c_version = version_of(version)
+
+    @property
+    def version(self):
+        """The protocol version."""
+        return VERSION_MEMBERS[self.c_version]
+
+    def __repr__(self):
+        return f"<ResponseEncoder version={self.c_version // 10}.{self.c_version % 10}>"
+
+    def encode(self, op, message_id=0, /, status=0, topology=None, **fields):
+        """Any answer or event, by the names that encode_response has for its fields.
+
+        Raises:
+            EncodeError: As encode_response.
+            TypeError: As encode_response.
+        """
+        cdef const hr_row *row = row_of(op)
+        try:
+            check_version(row, self.c_version)
+            return encode_response_fields(index_of(row), self.c_version, message_id, status,
+                                          topology, fields)
+        except EncodeError as e:
+            raise with_op(e, row) from None
+
+    def get(self, value, message_id=0):
+        """The answer to a get: SUCCESS with the value, or for None KEY_DOES_NOT_EXIST."""
+        if value is None:
+            return self.encode(OPS[index_of(GET)], message_id, NO_KEY)
+        return self.encode(OPS[index_of(GET)], message_id, value=value)
+
+
 # ---- the short way --------------------------------------------------------------------------
 # A method looks at its arguments where CPython hands them over; unless all are of the usual kind,
 # it passes them on to what stands above. Reading them as Cython does takes longer than the rest.
-
-ctypedef object (*fastcall)(PyObject *self, PyObject *const *args, Py_ssize_t count,
-                            PyObject *names)
-
-cdef extern from *:
-    """
-    typedef PyObject *(*hr_fastcall)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
-
-    /* Put `quick` in the place of a method's function, which `into` gets. Returns whether it is a
-     * method of the kind that it could be done to. */
-    static int hr_shorten(PyObject *type, PyObject *name, hr_fastcall quick, hr_fastcall *into)
-    {
-        PyObject *method = PyDict_GetItemWithError(((PyTypeObject *)type)->tp_dict, name);
-        if (!method || !Py_IS_TYPE(method, &PyMethodDescr_Type))
-            return 0;
-        PyMethodDef *definition = ((PyMethodDescrObject *)method)->d_method;
-        if (definition->ml_flags != (METH_FASTCALL | METH_KEYWORDS))
-            return 0;
-        *into = (hr_fastcall)(void (*)(void))definition->ml_meth;
-        definition->ml_meth = (PyCFunction)(void (*)(void))quick;
-        return 1;
-    }
-    """
-    bint hr_shorten(object type, str name, fastcall quick, fastcall *into)
 
 cdef enum:
     S_GET
@@ -627,9 +635,25 @@ cdef enum:
     S_PUT
     S_PUT_IF_ABSENT
     S_REPLACE
+    S_ANSWER_GET
     NUM_SHORT
 
 cdef fastcall LONG_WAY[NUM_SHORT]
+
+cdef extern from *:
+    bint likely(bint condition)
+
+
+cdef enum:
+    IN_MESSAGE_ID
+    IN_LIFESPAN
+    IN_MAX_IDLE
+    NUM_KEYWORDS
+
+cdef tuple KEYWORDS = tuple(map(sys.intern, ("message_id", "lifespan", "max_idle")))
+cdef PyObject *KNOWN[NUM_KEYWORDS]
+for _i in range(NUM_KEYWORDS):
+    KNOWN[_i] = <PyObject *>KEYWORDS[_i]
 
 
 cdef inline object short_key(PyObject *self, PyObject *const *args, Py_ssize_t count,
@@ -637,11 +661,21 @@ cdef inline object short_key(PyObject *self, PyObject *const *args, Py_ssize_t c
     cdef hr_prepared *header = &(<CacheEncoder>self).header
     cdef hr_slice key
     cdef uint64_t message_id = 0
-    if (names is NULL and (count == 1 or count == 2) and hr_usual_bytes(args[0], &key)
-            and (count == 1 or hr_usual_id(args[1], &message_id))
-            and row.since <= header.version):
+    if likely((count == 1 or count == 2) and hr_usual_bytes(args[0], &key)
+              and (count == 1 or hr_usual_id(args[1], &message_id))
+              and (names is NULL or usual_named_id(args + count, names, count == 1, &message_id))
+              and row.since <= header.version):
         return hr_new_request(header, NULL, row.request, message_id, key, NULL)
     return LONG_WAY[method](self, args, count, names)
+
+
+cdef bint usual_named_id(PyObject *const *values, PyObject *names, bint may_have_id,
+                         uint64_t *message_id) noexcept:
+    """The message id as the only keyword argument."""
+    cdef PyObject *given[1]
+    given[0] = NULL
+    return (hr_usual_keywords(values, names, KNOWN, 1, given) and given[0] is not NULL
+            and may_have_id and hr_usual_id(given[0], message_id))
 
 
 cdef inline object short_pair(PyObject *self, PyObject *const *args, Py_ssize_t count,
@@ -649,12 +683,39 @@ cdef inline object short_pair(PyObject *self, PyObject *const *args, Py_ssize_t 
     cdef hr_prepared *header = &(<CacheEncoder>self).header
     cdef hr_slice key, value
     cdef uint64_t message_id = 0
-    if (names is NULL and (count == 2 or count == 3) and hr_usual_bytes(args[0], &key)
-            and hr_usual_bytes(args[1], &value)
-            and (count == 2 or hr_usual_id(args[2], &message_id))):
-        return hr_new_request(header, &(<CacheEncoder>self).plain, row.request, message_id, key,
-                              &value)
+    cdef hr_middle middle
+    if likely((count == 2 or count == 3) and hr_usual_bytes(args[0], &key)
+              and hr_usual_bytes(args[1], &value)
+              and (count == 2 or hr_usual_id(args[2], &message_id))):
+        if likely(names is NULL):
+            return hr_new_request(header, &(<CacheEncoder>self).plain, row.request, message_id,
+                                  key, &value)
+        if usual_rest(header, args + count, names, count == 2, &message_id, &middle):
+            return hr_new_request(header, &middle, row.request, message_id, key, &value)
     return LONG_WAY[method](self, args, count, names)
+
+
+cdef bint usual_rest(const hr_prepared *header, PyObject *const *values, PyObject *names,
+                     bint may_have_id, uint64_t *message_id, hr_middle *out) noexcept:
+    """The keyword arguments of a put."""
+    cdef PyObject *given[NUM_KEYWORDS]
+    cdef hr_body body
+    cdef hr_life *life = &body.expiration
+    memset(given, 0, sizeof(given))
+    if not hr_usual_keywords(values, names, KNOWN, NUM_KEYWORDS, given):
+        return False
+    if given[IN_MESSAGE_ID] is not NULL and not (
+            may_have_id and hr_usual_id(given[IN_MESSAGE_ID], message_id)):
+        return False
+    life.lifespan_unit = life.max_idle_unit = HR_UNIT_DEFAULT
+    if not (given[IN_LIFESPAN] is NULL or hr_usual_life(
+            given[IN_LIFESPAN], &life.lifespan_unit, &life.lifespan)):
+        return False
+    if not (given[IN_MAX_IDLE] is NULL or hr_usual_life(
+            given[IN_MAX_IDLE], &life.max_idle_unit, &life.max_idle)):
+        return False
+    hr_make_middle(out, header, PUT, &body)
+    return True
 
 
 cdef object short_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names):
@@ -695,12 +756,23 @@ cdef object short_replace(PyObject *self, PyObject *const *args, Py_ssize_t coun
     return short_pair(self, args, count, names, REPLACE, S_REPLACE)
 
 
-hr_shorten(CacheEncoder, "get", short_get, &LONG_WAY[S_GET])
-hr_shorten(CacheEncoder, "get_with_metadata", short_get_with_metadata,
+cdef object short_answer_get(PyObject *self, PyObject *const *args, Py_ssize_t count,
+                             PyObject *names):
+    cdef hr_slice value
+    cdef uint64_t message_id = 0
+    if (names is NULL and (count == 1 or count == 2) and hr_usual_bytes(args[0], &value)
+            and (count == 1 or hr_usual_id(args[1], &message_id))):
+        return hr_new_answer(GET.response, message_id, OK, &value)
+    return LONG_WAY[S_ANSWER_GET](self, args, count, names)
+
+
+hr_shorten_method(ResponseEncoder, "get", short_answer_get, &LONG_WAY[S_ANSWER_GET])
+hr_shorten_method(CacheEncoder, "get", short_get, &LONG_WAY[S_GET])
+hr_shorten_method(CacheEncoder, "get_with_metadata", short_get_with_metadata,
            &LONG_WAY[S_GET_WITH_METADATA])
-hr_shorten(CacheEncoder, "get_with_version", short_get_with_version, &LONG_WAY[S_GET_WITH_VERSION])
-hr_shorten(CacheEncoder, "contains_key", short_contains_key, &LONG_WAY[S_CONTAINS_KEY])
-hr_shorten(CacheEncoder, "remove", short_remove, &LONG_WAY[S_REMOVE])
-hr_shorten(CacheEncoder, "put", short_put, &LONG_WAY[S_PUT])
-hr_shorten(CacheEncoder, "put_if_absent", short_put_if_absent, &LONG_WAY[S_PUT_IF_ABSENT])
-hr_shorten(CacheEncoder, "replace", short_replace, &LONG_WAY[S_REPLACE])
+hr_shorten_method(CacheEncoder, "get_with_version", short_get_with_version, &LONG_WAY[S_GET_WITH_VERSION])
+hr_shorten_method(CacheEncoder, "contains_key", short_contains_key, &LONG_WAY[S_CONTAINS_KEY])
+hr_shorten_method(CacheEncoder, "remove", short_remove, &LONG_WAY[S_REMOVE])
+hr_shorten_method(CacheEncoder, "put", short_put, &LONG_WAY[S_PUT])
+hr_shorten_method(CacheEncoder, "put_if_absent", short_put_if_absent, &LONG_WAY[S_PUT_IF_ABSENT])
+hr_shorten_method(CacheEncoder, "replace", short_replace, &LONG_WAY[S_REPLACE])

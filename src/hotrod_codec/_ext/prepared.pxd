@@ -1,4 +1,4 @@
-# csrc/prepared.h, what encoders.pyx calls of it.
+# csrc/prepared.h, what is called of it.
 
 from libc.stdint cimport uint8_t, uint64_t
 
@@ -23,6 +23,10 @@ cdef extern from "prepared.h" nogil:
 
     void hr_make_middle(hr_middle *out, const hr_prepared *h, const hr_row *row,
                         const hr_body *body)
+    size_t hr_size_on_key(const hr_prepared *h, const hr_middle *m, uint64_t message_id,
+                          hr_slice key, const hr_slice *value)
+    uint8_t *hr_put_on_key(uint8_t *p, const hr_prepared *h, const hr_middle *m, uint8_t opcode,
+                           uint64_t message_id, hr_slice key, const hr_slice *value)
     size_t hr_size_many(const hr_prepared *h, const hr_middle *m, uint64_t message_id,
                         size_t count, const hr_slice *parts, bint pairs)
     uint8_t *hr_put_many(uint8_t *p, const hr_prepared *h, const hr_middle *m, uint8_t opcode,
