@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import strategies
 from hotrod_codec import (
+    CacheEncoder,
     EncodeError,
     Flag,
     Intelligence,
@@ -73,7 +74,7 @@ def same(encode: Any, name: str, arguments: Arguments) -> Any:
     return found
 
 
-usual_headers = st.fixed_dictionaries(
+usual_headers: st.SearchStrategy[Arguments] = st.fixed_dictionaries(
     {},
     optional={
         "message_id": st.one_of(strategies.u64, st.integers(0, 300), st.booleans()),
@@ -103,7 +104,8 @@ def test_requests(each: Layout, version: Version, drawn: st.DataObject) -> None:
     arguments = {key: arguments[key] for key in order}
     frame = same(encode_request, name, arguments)
     assert isinstance(frame, bytes)
-    for op in (each.op, int(each.op), each.op.name):
+    ops: list[Any] = [each.op, int(each.op), each.op.name]
+    for op in ops:
         assert encode_request(op, **arguments) == frame
 
 
@@ -219,7 +221,8 @@ def test_odd_operations(encode: Any) -> None:
 def test_names_that_are_not_interned() -> None:
     name, key = "".join(["g", "et"]), "".join(["k", "ey"])
     assert name is not sys.intern(name) or key is not sys.intern(key)
-    assert encode_request(name, **{key: b"k"}) == encode_request("get", key=b"k")
+    arguments: Arguments = {key: b"k"}
+    assert encode_request(name, **arguments) == encode_request("get", key=b"k")
 
 
 def test_signatures_stay() -> None:
@@ -293,8 +296,6 @@ class TestResponseEncoder:
 
     def test_a_client_reads_it(self) -> None:
         reader, encoder = Reader(), ResponseEncoder("3.0")
-        from hotrod_codec import CacheEncoder
-
         reader.expect_many(CacheEncoder(version="3.0").context("get"), 5, 2)
         reader.feed(encoder.get(b"value", 5) + encoder.get(None, 6))
         assert [(answer.status, answer.message_id) for answer in reader] == [

@@ -768,9 +768,10 @@ cdef object short_answer_get(PyObject *self, PyObject *const *args, Py_ssize_t c
 
 hr_shorten_method(ResponseEncoder, "get", short_answer_get, &LONG_WAY[S_ANSWER_GET])
 hr_shorten_method(CacheEncoder, "get", short_get, &LONG_WAY[S_GET])
-hr_shorten_method(CacheEncoder, "get_with_metadata", short_get_with_metadata,
-           &LONG_WAY[S_GET_WITH_METADATA])
-hr_shorten_method(CacheEncoder, "get_with_version", short_get_with_version, &LONG_WAY[S_GET_WITH_VERSION])
+hr_shorten_method(
+    CacheEncoder, "get_with_metadata", short_get_with_metadata, &LONG_WAY[S_GET_WITH_METADATA])
+hr_shorten_method(
+    CacheEncoder, "get_with_version", short_get_with_version, &LONG_WAY[S_GET_WITH_VERSION])
 hr_shorten_method(CacheEncoder, "contains_key", short_contains_key, &LONG_WAY[S_CONTAINS_KEY])
 hr_shorten_method(CacheEncoder, "remove", short_remove, &LONG_WAY[S_REMOVE])
 hr_shorten_method(CacheEncoder, "put", short_put, &LONG_WAY[S_PUT])

@@ -284,7 +284,7 @@ num_names = len(NAMES_OF_ROWS)
 
 
 cdef inline const hr_row *usual_row(PyObject *op) noexcept:
-    """The row of an operation by its name in lower case, interned, or its number. NULL: ask row_of."""
+    """The row of an operation by its interned name in lower case or its number. Else NULL."""
     cdef int64_t number = 0
     cdef int i
     for i in range(num_names):
@@ -372,8 +372,10 @@ cdef bytes written(const hr_request *q):
 
 
 cdef enum:
-    ROOM = 128       # for a header behind the message id, which takes ...
-    MOST_CACHE = 64  # with a name of the cache of so many bytes and no media types half as much more
+    # A header behind the message id, without media types and other parameters, takes less than
+    # ROOM bytes if the cache's name takes no more than MOST_CACHE.
+    ROOM = 128
+    MOST_CACHE = 64
 
 
 cdef inline bytes written_on_key(const hr_request *q):
