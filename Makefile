@@ -81,7 +81,7 @@ test: build ## the test suite
 	$(BIN)/pytest $(ARGS)
 
 .PHONY: integration
-integration: build ## against real servers (needs Java 17 and Maven)
+integration: build ## against real servers and other clients (needs Java 17 and Maven, takes npm)
 	$(BIN)/pytest tests/integration $(ARGS)
 
 SERVER_METADATA := https://repo1.maven.org/maven2/org/infinispan/infinispan-server-runtime/maven-metadata.xml

@@ -19,6 +19,7 @@ tests, where these are a part only, it is the embedded server: that needs neithe
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ from integration.peers import Peer, Target, versions_of
 RUN = secrets.token_hex(3)
 # Fixtures that want a server, or several, of their own setup.
 SETUPS = ("addresses", "guarded", "encrypted", "certified", "token_taker")
+# Fixtures that want a client in another language.
+FOREIGN = {"java", "javascript"}
 OUTCOMES = pytest.StashKey[Outcomes]()
 TESTED = pytest.StashKey[set[tuple[Op, Target]]]()
 
@@ -181,13 +184,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return target.server if target is not None else "", setup, item.path
 
     def applies(item: pytest.Item) -> bool:
-        """Whether there is a server for it, and for what looks at all tests, all of them."""
+        """Whether there is what it needs: a server; Java, which real servers need as well; npm;
+        and for what looks at all tests, all of them."""
         fixtures = getattr(item, "fixturenames", ())
         return not (
             ("target" in fixtures and _target_of(item) is None)
             or ("tested" in fixtures and not everything)
+            or (FOREIGN.intersection(fixtures) and not has_java)
+            or ("javascript" in fixtures and shutil.which("npm") is None)
         )
 
+    has_java = servers_of(config) != [EMBEDDED]
     collected = {item.path for item in items}
     everything = all(file in collected for file in here.glob("test_*.py"))
     config.hook.pytest_deselected(items=[item for item in items if not applies(item)])

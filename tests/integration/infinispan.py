@@ -92,19 +92,19 @@ class _PortTakenError(LaunchError):
 # ------------------------------------------------------------------ tools and jars
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        needed = "Maven" if name == "mvn" else "a JDK, version 17 or newer,"
-        raise LaunchError(f"'{name}' is not on the PATH; a real server needs {needed} installed")
+        needed = {"mvn": "Maven", "npm": "Node.js"}.get(name, "a JDK, version 17 or newer,")
+        raise LaunchError(f"'{name}' is not on the PATH; this needs {needed} installed")
     return path
 
 
-def _run(name: str, *arguments: str, seconds: float = _TOOL_SECONDS) -> str:
+def run_tool(name: str, *arguments: str, seconds: float = _TOOL_SECONDS) -> str:
     """Run a tool to its end and return all that it printed."""
     try:
         done = subprocess.run(
-            [_tool(name), *arguments],
+            [tool(name), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -121,7 +121,7 @@ def _run(name: str, *arguments: str, seconds: float = _TOOL_SECONDS) -> str:
 
 
 def _check_java() -> None:
-    text = _run("java", "-version")
+    text = run_tool("java", "-version")
     found = re.search(r'version "(\d+)', text)
     if found is None or int(found[1]) < 17:
         raise LaunchError(f"Java 17 or newer is needed; 'java -version' says: {text.strip()}")
@@ -140,7 +140,7 @@ def is_legacy(version: str) -> bool:
 
 
 @contextlib.contextmanager
-def _in_one_step(target: Path) -> Iterator[Path]:
+def in_one_step(target: Path) -> Iterator[Path]:
     """A folder to fill, which then becomes `target`: interrupted work never looks complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unfinished-") as temporary:
@@ -163,8 +163,8 @@ def fetch(version: str) -> Path:
     profiles = "legacy" if is_legacy(version) else "server"
     if version.startswith("15."):
         profiles += ",loader"
-    with _in_one_step(jars) as folder:
-        _run(
+    with in_one_step(jars) as folder:
+        run_tool(
             "mvn",
             "--batch-mode",
             f"--file={_FILES / 'pom.xml'}",
@@ -178,18 +178,21 @@ def fetch(version: str) -> Path:
     return jars
 
 
-def _compile(version: str, jars: Path) -> Path:
-    """Return the folder with our own Java classes, compiled unless that was done before."""
-    names = ["Node.java", "Pem.java"] + (["Legacy.java"] if is_legacy(version) else [])
-    sources = [_FILES / name for name in names]
+def compiled(version: str, jars: Path, sources: Sequence[Path]) -> Path:
+    """Return the folder with these Java classes, compiled unless that was done before."""
     digest = hashlib.sha256(version.encode())
     for source in sources:
         digest.update(source.read_bytes())
     classes = home() / "classes" / digest.hexdigest()[:16]
     if not classes.is_dir():
-        with _in_one_step(classes) as folder:
-            _run("javac", "-d", str(folder), "-cp", f"{jars}{os.sep}*", *map(str, sources))
+        with in_one_step(classes) as folder:
+            run_tool("javac", "-d", str(folder), "-cp", f"{jars}{os.sep}*", *map(str, sources))
     return classes
+
+
+def _own_classes(version: str, jars: Path) -> Path:
+    names = ["Node.java", "Pem.java"] + (["Legacy.java"] if is_legacy(version) else [])
+    return compiled(version, jars, [_FILES / name for name in names])
 
 
 # ------------------------------------------------------------------ configuration
@@ -263,7 +266,7 @@ def _make_key(folder: Path, name: str, owner: str) -> Path:
     """Make a key (name.pfx) of `owner` and return its certificate as PEM."""
     certificate = folder / f"{name}.pem"
     common = ["-alias", name, "-keystore", str(folder / f"{name}.pfx"), *_STORE]
-    _run(
+    run_tool(
         "keytool",
         "-genkeypair",
         *common,
@@ -278,7 +281,7 @@ def _make_key(folder: Path, name: str, owner: str) -> Path:
         "-ext",
         f"SAN=dns:localhost,ip:{HOST}",
     )
-    _run("keytool", "-exportcert", "-rfc", *common, "-file", str(certificate))
+    run_tool("keytool", "-exportcert", "-rfc", *common, "-file", str(certificate))
     return certificate
 
 
@@ -286,10 +289,10 @@ def _make_client_key(folder: Path, classes: Path) -> Path:
     """Make the key of a client whom the server knows (trust.pfx); return it with certificate."""
     known = _make_key(folder, "client", USER)
     trust = ["-keystore", str(folder / "trust.pfx"), *_STORE]
-    _run("keytool", "-importcert", "-noprompt", "-alias", "client", "-file", str(known), *trust)
+    run_tool("keytool", "-importcert", "-noprompt", "-alias", "client", "-file", str(known), *trust)
     secret = folder / "client-key.pem"
     store = str(folder / "client.pfx")
-    secret.write_text(_run("java", "-cp", str(classes), "Pem", store, STORE_PASSWORD, "client"))
+    secret.write_text(run_tool("java", "-cp", str(classes), "Pem", store, STORE_PASSWORD, "client"))
     return secret
 
 
@@ -458,7 +461,7 @@ class Infinispan:
             self._temporary = tempfile.TemporaryDirectory(prefix="infinispan-")
             folder = Path(self._temporary.name)
         folder.mkdir(parents=True, exist_ok=True)
-        classes = _compile(self.version, jars)
+        classes = _own_classes(self.version, jars)
         class_path = f"{classes}{os.pathsep}{jars}{os.sep}*"
         if self._tls:
             self.certificate = _make_key(folder, "server", "localhost")
@@ -518,7 +521,7 @@ class Infinispan:
     def _launch(self, folder: Path, port: int, arguments: list[str]) -> Node:
         class_path, *main = arguments
         command = [
-            _tool("java"),
+            tool("java"),
             "-Xmx256m",
             # Short-lived servers: less work before the first answer matters more than speed.
             "-XX:+UseSerialGC",
