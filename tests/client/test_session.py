@@ -198,8 +198,9 @@ def test_old_versions_have_no_media_types() -> None:
 class Peer:
     """The server's side of a handshake, as a function of requests."""
 
-    def __init__(self, answer: Callable[[Any], bytes]) -> None:
+    def __init__(self, answer: Callable[[Any], bytes], *, backwards: int = 0) -> None:
         self.answer = answer
+        self.backwards = backwards  # how many turns it answers the last request first
         self.requests: list[Any] = []
 
     def speak(self, talk: Generator[bytes, bytes, Greeting], piece: int = 10**6) -> Greeting:
@@ -207,12 +208,17 @@ class Peer:
         answers = b""
         try:
             while True:
+                turn = []
                 while out:
                     request = decode_request(out)
                     assert request is not None
                     self.requests.append(request)
-                    answers += self.answer(request)
+                    turn.append(self.answer(request))
                     out = out[request.size :]
+                if len(turn) > 1 and self.backwards:
+                    self.backwards -= 1
+                    turn.reverse()
+                answers += b"".join(turn)
                 assert answers, "the client waits for what does not come"
                 out = talk.send(answers[:piece])
                 answers = answers[piece:]
@@ -251,8 +257,12 @@ def greet(configuration: Configuration, version: Version = Version.V3_1) -> Any:
 @pytest.mark.parametrize(
     ("newest", "expected"), [(30, "3.0"), (31, "3.1"), (40, "4.0"), (41, "4.1"), (60, "4.1")]
 )
-def test_the_newest_version_that_both_have(newest: int, expected: str, piece: int) -> None:
-    peer = Peer(modern(newest))
+@pytest.mark.parametrize("backwards", [0, 1])
+def test_the_newest_version_that_both_have(
+    newest: int, expected: str, piece: int, backwards: int
+) -> None:
+    """Answers may come in another order than requests."""
+    peer = Peer(modern(newest), backwards=backwards)
     greeting = peer.speak(greet(Configuration()), piece)
     assert f"{greeting.version // 10}.{greeting.version % 10}" == expected
     assert greeting.server_version == newest
@@ -260,8 +270,10 @@ def test_the_newest_version_that_both_have(newest: int, expected: str, piece: in
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 10**6])
-def test_server_9_4_is_known_by_its_short_answer(piece: int) -> None:
-    assert Peer(legacy).speak(greet(Configuration()), piece).version is Version.V2_9
+@pytest.mark.parametrize("backwards", [0, 1])
+def test_server_9_4_is_known_by_its_short_answer(piece: int, backwards: int) -> None:
+    peer = Peer(legacy, backwards=backwards)
+    assert peer.speak(greet(Configuration()), piece).version is Version.V2_9
 
 
 def test_older_servers_refuse_and_are_tried_again() -> None:

@@ -402,12 +402,12 @@ class _Talk:
     def __init__(self, configuration: Configuration, version: Version) -> None:
         self.version = version
         self.received = b""
+        self.last_id = 0
         self._limits = configuration.limits
-        self._last_id = 0
 
     def request(self, op: Op, version: Version, **fields: Any) -> bytes:
-        self._last_id += 1
-        return encode_request(op, version=version, message_id=self._last_id, **fields)
+        self.last_id += 1
+        return encode_request(op, version=version, message_id=self.last_id, **fields)
 
     def read(self, op: Op, version: Version, offset: int = 0) -> Response | None:
         """The answer that begins there; None: it goes on."""
@@ -465,12 +465,25 @@ def _agree(
     talk: _Talk, wanted: Version | None, mechanism: str | None
 ) -> Generator[bytes, bytes, Greeting]:
     """Server 9.4 answers a ping of 3.1 as one of 2.9, which is shorter: to wait for the rest would
-    be for ever. A second ping behind it tells: where the rest begins with the version of a newer
-    server, a second answer begins with its magic, which is no version."""
-    out = talk.request(Op.PING, talk.version) + talk.request(Op.PING, _NEWEST_SIMPLE)
+    be for ever. A probe behind it tells: where the rest begins with the version of a newer server,
+    the probe's answer begins with its magic, which is no version. The probe's answer may also come
+    first; then it tells nothing, and another one is sent."""
+    out = talk.request(Op.PING, talk.version)
+    ping_id = talk.last_id
+    probes = 0
     while True:
+        if probes == 0:
+            out += talk.request(Op.PING, _NEWEST_SIMPLE)
+            probes = 1
         talk.received += yield out
         out = b""
+        while probes and len(talk.received) > 1 and talk.received[1] != ping_id:
+            if (probe := talk.read(Op.PING, _NEWEST_SIMPLE)) is None:
+                break
+            talk.received = talk.received[probe.size :]
+            probes -= 1
+        if len(talk.received) < 2 or talk.received[1] != ping_id:
+            continue
         old = talk.read(Op.PING, Version.V2_9)
         if old is None or (not old.is_error and old.size == len(talk.received)):
             continue
@@ -480,7 +493,9 @@ def _agree(
                 return Greeting(Version.V2_9 if wanted is None else wanted, mechanism=mechanism)
             continue
         answer = talk.read(Op.PING, talk.version)
-        if answer is None or talk.read(Op.PING, _NEWEST_SIMPLE, answer.size) is None:
+        if answer is None:
+            continue
+        if probes and talk.read(Op.PING, _NEWEST_SIMPLE, answer.size) is None:
             continue
         best = max((v for v in Version if v <= answer.server_version), default=talk.version)
         return Greeting(
