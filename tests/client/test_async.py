@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from hotrod_codec import AsyncClient, EmbeddedServer, Op, TransportError
+from hotrod_codec import AsyncClient, EmbeddedServer, Op, ServerAddress, TransportError
+from hotrod_codec.client._async.driver import Connection
+from hotrod_codec.client.config import Configuration
 
 
 def test_thousands_of_cancelled_requests_and_no_answer_is_mixed_up(
@@ -153,6 +155,17 @@ def test_a_quiet_connection_is_pinged(server: EmbeddedServer) -> None:
             # The silent connection was given up without being asked for anything.
             async with asyncio.timeout(0.9):
                 assert await client.cache().get("a") == "A"
+
+    asyncio.run(main())
+
+
+def test_what_is_received_into_is_shared_by_its_slices() -> None:
+    """asyncio's TLS reads into slices of it."""
+
+    async def main() -> None:
+        view = Connection(ServerAddress("h", 1), Configuration()).get_buffer(-1)
+        view[3:][0:1] = b"x"
+        assert view[3] == ord("x")
 
     asyncio.run(main())
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hotrod_codec import Client, EmbeddedServer, Op, TransportError
+from hotrod_codec import AuthenticationError, Client, EmbeddedServer, Op, TransportError
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
@@ -123,12 +123,14 @@ def test_closing_with_requests_in_flight(server: EmbeddedServer) -> None:
         cache.get("a")
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # threads and fork
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_has_connections_of_its_own(server: EmbeddedServer) -> None:
     with Client(server.uri) as client:
         cache = client.cache()
         cache.put("a", "A")
         entries = cache.entries()
+        before = server.requests[Op.PING]
         child = os.fork()
         if child == 0:  # nothing of pytest may run here
             code = 1
@@ -144,7 +146,24 @@ def test_a_forked_child_has_connections_of_its_own(server: EmbeddedServer) -> No
         assert os.waitstatus_to_exitcode(status) == 0
         # The parent's connection is the one that it was.
         assert cache.get("b") == "B"
-        assert server.connections == 1
+        assert server.requests[Op.PING] == before + 4  # two connections of the child, no other
+
+
+def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "tr0ub4dor"
+    caplog.set_level("DEBUG")
+    with EmbeddedServer(users={"user": secret + "!"}) as server:
+        client = Client(addresses=server.address, username="user", password=secret)
+        cache = client.cache()
+        with pytest.raises(AuthenticationError) as caught:
+            cache.get(secret)
+        shown = [repr(client), repr(cache), repr(client.configuration), caplog.text]
+        error: BaseException | None = caught.value
+        while error is not None:
+            shown.append(repr(error))
+            error = error.__cause__ or error.__context__
+        assert not any(secret in text for text in shown)
+        client.close()
 
 
 def test_importing_the_package_needs_neither_sockets_nor_loops() -> None:

@@ -139,7 +139,8 @@ class Connection(asyncio.BufferedProtocol):
         self._out: list[bytes] = []
         self._paused = False
         self._crowd: deque[asyncio.Future[None]] = deque()
-        self._greeting = bytearray(_BLOCK)
+        # A view: asyncio's TLS reads into slices of it, which of a bytearray would be copies.
+        self._greeting = memoryview(bytearray(_BLOCK))
         self._hello: asyncio.Future[bytes] | None = None
         self._open = False
         self._lost: TransportError | None = None
