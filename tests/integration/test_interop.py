@@ -10,8 +10,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from hotrod_codec import EmbeddedServer, Op, ServerAddress, Version, protostream, segment_of
-from hotrod_codec.client import Client
+from hotrod_codec import (
+    CounterConfiguration,
+    EmbeddedServer,
+    Op,
+    ServerAddress,
+    Version,
+    protostream,
+    segment_of,
+)
+from hotrod_codec.client import Client, EventKind
 from hotrod_codec.server.handler import Handler
 from integration import foreign
 from integration.clusters import told
@@ -726,6 +734,64 @@ def test_java_and_we_write_many_in_a_cluster(
 ) -> None:
     first = addresses[:1]  # both find the others
     check_many(java, [(host, port) for host, port in first], cache, form, name)
+
+
+@on_real_servers
+def test_java_hears_of_our_writes_and_we_of_javas(
+    java: Foreign, address: tuple[str, int], python: Client, name: str
+) -> None:
+    cache = python.cache("text")
+    on: dict[str, Any] = {"cache": "text", "format": "text"}
+    key = text(name)
+    with connect_java(java, [address]) as do:
+        do("listen", listener=name, **on)
+        cache.put(name, "one")
+        cache.put(name, "two")
+        cache.remove(name)
+        heard = do("events", listener=name, count=3, **on)
+        assert [event[:2] for event in heard] == [
+            [kind, key] for kind in ("created", "modified", "removed")
+        ]
+        do("unlisten", listener=name, **on)
+
+        with cache.add_listener() as listener:
+            do("put", key=key, value=text("one"), **on)
+            version = do("get_with_metadata", key=key, **on)["version"]
+            do("remove", key=key, **on)
+            created, removed = listener.next(20), listener.next(20)
+        assert created is not None
+        assert removed is not None
+        assert (created.kind, created.key, created.version) == (EventKind.CREATED, name, version)
+        assert (removed.kind, removed.key) == (EventKind.REMOVED, name)
+
+
+@on_real_servers
+def test_java_and_we_count_and_collect_together(
+    java: Foreign, address: tuple[str, int], python: Client, name: str
+) -> None:
+    with connect_java(java, [address]) as do:
+        counter: dict[str, Any] = {"counter": name}
+        bounds = CounterConfiguration(initial=5, lower=0, upper=10)
+        assert python.counters.define(name, bounds)
+        assert do("counter_configuration", **counter) == ["BOUNDED_STRONG", 5, 0, 10, "VOLATILE"]
+        assert do("counter_add", value=2, **counter) == 7
+        assert python.counters.get(name).add_and_get(3) == 10
+        with pytest.raises(ForeignError, match="Upper bound reached"):
+            do("counter_add", value=1, **counter)
+        assert do("counter_define", type="WEAK", initial=1, counter=name + "w")
+        assert python.counters.get(name + "w").value() == 1
+        assert {name, name + "w"} <= python.counters.names()
+
+        collected = python.multimap("multimap", keys="protostream", values="protostream")
+        on: dict[str, Any] = {"cache": "multimap", "key": text(name)}
+        collected.put(name, "ours")
+        do("multimap_put", value=text("theirs"), **on)
+        assert sorted(collected.get(name)) == ["ours", "theirs"]
+        assert sorted(do("multimap_get", **on)) == [text("ours"), text("theirs")]
+        assert do("multimap_remove", value=text("ours"), **on)
+        assert collected.get(name) == ["theirs"]
+        assert collected.remove(name)
+        assert do("multimap_get", **on) == []
 
 
 @on_real_servers
