@@ -536,7 +536,7 @@ class TestLongValues:
         reader = expecting(1)
         gc.collect()
         tracemalloc.start()
-        message = None
+        message: Any = None
         for chunk in chunks:
             reader.feed(chunk)
             message = reader.next()
