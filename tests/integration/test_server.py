@@ -93,6 +93,39 @@ def test_stats_count_what_was_done(peer: Peer, key: bytes) -> None:
     assert change(before, after) == expected
 
 
+@pytest.mark.operation(Op.STATS)
+@pytest.mark.versions(legacy=False)
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "absent"])
+@pytest.mark.parametrize(
+    ("op", "arguments"),
+    [
+        (Op.CONTAINS_KEY, {}),
+        (Op.REPLACE, {"value": b"two"}),
+        (Op.REPLACE_IF_UNMODIFIED, {"value": b"two", "entry_version": 1}),
+        (Op.REMOVE_IF_UNMODIFIED, {"entry_version": 1}),
+    ],
+    ids=lambda value: value.name.lower() if isinstance(value, Op) else "",
+)
+def test_who_looks_at_an_entry_counts_as_retrieving_it(
+    peer: Peer, key: bytes, op: Op, arguments: dict[str, Any], is_there: bool
+) -> None:
+    if is_there:
+        peer.call(Op.PUT, key=key, value=b"one")
+    before = peer.call(Op.STATS).stats
+    peer.call(op, key=key, **arguments)
+    after = peer.call(Op.STATS).stats
+    changed = {name for name in ("hits", "misses", "removeMisses") if after[name] != before[name]}
+    assert changed == ({"hits"} if is_there else {"misses"})
+
+
+@pytest.mark.operation(Op.STATS)
+@pytest.mark.versions(since=Version.V2_4, legacy=False)
+def test_a_single_server_has_global_numbers_too(peer: Peer) -> None:
+    stats = peer.call(Op.STATS).stats
+    own = {name for name in stats if name != "timeSinceStart" and not name.startswith("global")}
+    assert {f"global{name[0].upper()}{name[1:]}" for name in own} <= set(stats)
+
+
 # ------------------------------------------------------------------ a cache of Java objects
 
 

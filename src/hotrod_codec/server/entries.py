@@ -22,7 +22,7 @@ _SKIP_LISTENERS: Final = int(Flag.SKIP_LISTENER_NOTIFICATION)
 
 
 def _find(s: Session, c: Cache, key: bytes) -> Entry | None:
-    """As a client reads: it counts."""
+    """As a client reads: it counts. So do writes that look at the entry first."""
     entry = c.find(key)
     statistics = c.statistics[s.node]
     if entry is None:
@@ -56,7 +56,7 @@ def _get_with_metadata(h: Handler, s: Session, q: Request, c: Cache, v: Conversi
 
 
 def _contains_key(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
-    there = c.find(convert(v.key_in, q.key)) is not None
+    there = _find(s, c, convert(v.key_in, q.key)) is not None
     return h.reply(q, c, Status.SUCCESS if there else Status.KEY_DOES_NOT_EXIST)
 
 
@@ -83,7 +83,8 @@ def store(
     flags = int(q.flags)
     key = convert(v.key_in, key)
     value = convert(v.value_in, value)
-    old = c.find(key)
+    looks = version is not None or absent is False
+    old = _find(s, c, key) if looks else c.find(key)
     if version is not None:
         if old is None:
             return h.written(q, c, v, flags, Status.KEY_DOES_NOT_EXIST, None)
@@ -129,9 +130,8 @@ def _remove(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> byte
 def _remove_if_unmodified(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
     flags = int(q.flags)
     key = convert(v.key_in, q.key)
-    old = c.find(key)
+    old = _find(s, c, key)
     if old is None:
-        c.statistics[s.node].remove_misses += 1
         return h.written(q, c, v, flags, Status.KEY_DOES_NOT_EXIST, None)
     if old.version != q["entry_version"]:
         return h.written(q, c, v, flags, Status.NOT_EXECUTED, old)
@@ -197,7 +197,7 @@ def _stats(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes
         "approximateEntries": held,
         "approximateEntriesUnique": primary,
     }
-    if c.clustered and q.version >= Version.V2_4:
+    if q.version >= Version.V2_4:
         nodes = list(c.statistics.values())
         hits, misses = sum(n.hits for n in nodes), sum(n.misses for n in nodes)
         stats |= {
