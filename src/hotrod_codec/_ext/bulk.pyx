@@ -802,6 +802,8 @@ cdef class BytesColumn:
         cdef Py_ssize_t start, stop, step
         if isinstance(index, slice):
             start, stop, step = index.indices(self.count)
+            if not len(range(start, stop, step)):
+                return new_column(self.table, self.first, self.stride, 0)
             return new_column(self.table, self.first + start * self.stride, step * self.stride,
                               len(range(start, stop, step)))
         return <object>self.at(place(index, self.count, "column"))
@@ -969,6 +971,8 @@ cdef class EntryBatch:
         cdef Py_ssize_t start, stop, step
         if isinstance(index, slice):
             start, stop, step = index.indices(self.count)
+            if not len(range(start, stop, step)):
+                return new_batch(self.table, self.first, self.stride, 0)
             return new_batch(self.table, self.first + start * self.stride, step * self.stride,
                              len(range(start, stop, step)))
         return self.at(place(index, self.count, "batch"))
