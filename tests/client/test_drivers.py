@@ -211,6 +211,16 @@ def test_large_values(server: EmbeddedServer, make: Callable[..., Any]) -> None:
     assert cache.get_all(values) == values
 
 
+def test_long_lists_become_several_requests(make: Callable[..., Any]) -> None:
+    """Servers close connections for longer requests than they take."""
+    with EmbeddedServer(max_request=2 * 2**20) as server:
+        cache = make(server).cache()
+        values = {f"long {i}": "x" * 100_000 for i in range(50)} | {"longest": "y" * 1_500_000}
+        cache.put_all(values)
+        assert cache.get_all(values) == values
+        assert server.requests[Op.PUT_ALL] > 4
+
+
 # ---- servers that come and go -------------------------------------------------------------------
 
 

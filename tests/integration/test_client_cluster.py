@@ -9,7 +9,7 @@ import pytest
 
 from client.both import KINDS, connect
 from hotrod_codec import Op, ServerAddress, Version
-from hotrod_codec.marshallers import BYTES
+from hotrod_codec.marshallers import BYTES, TEXT, Marshaller
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 
@@ -29,12 +29,12 @@ def client(
         yield client
 
 
-def retrievals(target: Target, addresses: list[ServerAddress]) -> int:
+def retrievals(target: Target, addresses: list[ServerAddress], cache: str) -> int:
     """How often the nodes looked up keys themselves, for clients or for each other."""
     total = 0
     for address in addresses:
         with Peer(address, target, Outcomes().sightings) as peer:
-            total += int(peer.call(Op.STATS).stats["retrievals"])
+            total += int(peer.call(Op.STATS, cache=cache).stats["retrievals"])
     return total
 
 
@@ -57,16 +57,25 @@ def test_every_key_goes_to_an_owner(
 
 
 @pytest.mark.versions(since=Version.V2_0)
-def test_one_request_for_each_key_and_no_hops(
-    client: Any, target: Target, addresses: list[ServerAddress], key: bytes
+@pytest.mark.parametrize(("cache", "keys"), [("octets", BYTES), ("text", BYTES), ("proto", TEXT)])
+def test_one_look_up_for_each_key_and_no_hops(
+    client: Any,
+    target: Target,
+    addresses: list[ServerAddress],
+    key: bytes,
+    cache: str,
+    keys: Marshaller[Any],
 ) -> None:
-    """The nodes' own books: a key that goes to a node that does not have it is looked up twice."""
-    octets = client.cache("octets", keys=BYTES, values=BYTES)
-    keys = [key + b"%d" % i for i in range(KEYS)]
-    octets.put_many((k, k) for k in keys)
-    before = retrievals(target, addresses)
-    assert octets.get_many(keys) == keys
-    assert retrievals(target, addresses) - before <= KEYS
+    """The nodes' own books: a key that goes to a node that does not have it is looked up twice.
+    Where keys are stored otherwise than they are sent, the stored form decides."""
+    if cache == "proto" and target.version < Version.V2_9:
+        return  # which does not tell how keys are stored
+    chosen = client.cache(cache, keys=keys, values=keys)
+    names = [keys.decode(key + b"%d" % i) for i in range(KEYS)]
+    chosen.put_many((name, name) for name in names)
+    before = retrievals(target, addresses, cache)
+    assert chosen.get_many(names) == names
+    assert retrievals(target, addresses, cache) - before <= KEYS
 
 
 def test_all_entries(client: Any, key: bytes) -> None:

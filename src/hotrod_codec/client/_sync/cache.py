@@ -37,6 +37,8 @@ _DONE = (
     Status.SUCCESS_WITH_PREVIOUS_OBJ_STORAGE,
 )
 _FORCE = Flag.FORCE_RETURN_VALUE
+_MOST_BYTES = 2**20
+"""Keys and values of one request for many; servers take 10 MB by default."""
 
 
 class Cache(Generic[K, V]):
@@ -316,7 +318,8 @@ class Cache(Generic[K, V]):
     # ---- many keys
 
     def get_all(self, keys: Iterable[K]) -> dict[K, V]:
-        """The values under many keys: those that are there. One request to each server.
+        """The values under many keys: those that are there. One request to each server, or
+        several for very many keys.
 
         Hot Rod: GET_ALL 0x2F, since 2.1; before, as `get_many`.
         """
@@ -327,11 +330,10 @@ class Cache(Generic[K, V]):
             values = self.get_many(wanted)
             return {k: v for k, v in zip(wanted, values, strict=True) if v is not None}
         names = {self._encode_key(key): key for key in wanted}
+        places = {data: self._place(key, data) for data, key in names.items()}
         calls = [
             Call(Op.GET_ALL, self._state, self._header, {"keys": part}, place, "dict")
-            for place, part in self._split(
-                {data: self._place(k, data) for data, k in names.items()}
-            )
+            for place, part in self._split(places, {})
         ]
         found: dict[K, V] = {}
         for answer in self._dispatcher.execute_many(calls):
@@ -348,8 +350,8 @@ class Cache(Generic[K, V]):
         lifespan: _Life = None,
         max_idle: _Life = None,
     ) -> None:
-        """Store many entries. One request to each server; when one of them fails, others may have
-        been done.
+        """Store many entries. One request to each server, or several when they are long; when
+        one of them fails, others may have been done.
 
         Hot Rod: PUT_ALL 0x2D, since 2.1; before, as `put_many`.
         """
@@ -377,22 +379,29 @@ class Cache(Generic[K, V]):
                 },
                 place,
             )
-            for place, part in self._split(places)
+            for place, part in self._split(places, values)
         ]
         self._dispatcher.execute_many(calls)
 
-    def _split(self, places: dict[bytes, bytes]) -> list[tuple[bytes | None, list[bytes]]]:
-        """Keys by their owners: for each a key that leads to it, and its keys."""
+    def _split(
+        self, places: dict[bytes, bytes], values: Mapping[bytes, bytes]
+    ) -> list[tuple[bytes | None, list[bytes]]]:
+        """Keys by their owners: for each request a key that leads there, and its keys. Servers
+        close connections for requests that are too long, so a long list becomes several."""
         owners_of = self._state.routing.owners_of
-        parts: dict[Any, tuple[bytes | None, list[bytes]]] = {}
+        parts: list[tuple[bytes | None, list[bytes]]] = []
+        open_parts: dict[Any, tuple[list[bytes], int]] = {}
         for data, place in places.items():
             owners = owners_of(place)
             owner = owners[0] if owners else None
-            part = parts.get(owner)
-            if part is None:
-                part = parts[owner] = (place if owners else None, [])
-            part[1].append(data)
-        return list(parts.values())
+            size = len(data) + len(values.get(data, b""))
+            keys, total = open_parts.get(owner, ([], 0))
+            if not keys or total + size > _MOST_BYTES:
+                keys, total = [], 0
+                parts.append((place if owners else None, keys))
+            keys.append(data)
+            open_parts[owner] = keys, total + size
+        return parts
 
     def get_many(self, keys: Iterable[K]) -> list[V | None]:
         """The values under many keys in their order, None where there is none: one request for
