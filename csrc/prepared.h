@@ -106,7 +106,7 @@ size_t hr_size_many(const hr_prepared *h, const hr_middle *m, uint64_t message_i
 uint8_t *hr_put_many(uint8_t *p, const hr_prepared *h, const hr_middle *m, uint8_t opcode,
                      uint64_t message_id, size_t count, const hr_slice *parts, bool pairs);
 
-/* ---- answers that most requests get ----------------------------------------------------------- */
+/* ---- answers that most requests get -------------------------------------------------------- */
 
 /* A response with no topology and nothing behind its header but a value, or with NULL nothing at
  * all. Whether row and status have it so, the caller knows: hr_response_fields. */

@@ -433,7 +433,7 @@ cdef int take_column(object value, str name, hr_list *out, Borrowed *b) except -
     for i in range(count):
         start = number_at(&starts, i)
         length = number_at(&ends, i)
-        if is_pair:
+        if is_pair and start >= 0 and length >= 0:
             length -= start
         if start < 0 or length < 0 or start > <int64_t>data.len - length:
             raise EncodeError(f"not within the buffer of {data.len} bytes", field=f"{name}[{i}]")
