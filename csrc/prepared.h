@@ -73,7 +73,7 @@ static inline uint8_t *hr_put_on_key(uint8_t *p, const hr_prepared *h, const hr_
     p = hr_put_varint(p + 1, message_id);
     hr_put_short(p, h->tail, h->len);
     p[1] = opcode;
-    if (m)
+    if (m && m->flags)
         p[h->flags_at] |= m->flags;
     p = hr_put_varint(p + h->len, key.len);
     p = hr_put_short(p, key.data, key.len);

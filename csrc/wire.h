@@ -202,6 +202,11 @@ static inline uint8_t *hr_put_varint(uint8_t *p, uint64_t value)
         *p = (uint8_t)value;
         return p + 1;
     }
+    if (HR_LIKELY(value < 0x4000)) {
+        p[0] = (uint8_t)(value | 0x80);
+        p[1] = (uint8_t)(value >> 7);
+        return p + 2;
+    }
     while (value >= 0x80) {
         *p++ = (uint8_t)(value | 0x80);
         value >>= 7;

@@ -39,7 +39,7 @@ cdef extern from *:
     {
         size_t size = hr_size_on_key(h, m, message_id, key, value);
         PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-        if (!out)
+        if (!HR_LIKELY(out))
             return NULL;
         return hr_checked(out, hr_put_on_key((uint8_t *)PyBytes_AS_STRING(out), h, m, opcode,
                                              message_id, key, value));
@@ -50,7 +50,7 @@ cdef extern from *:
     {
         size_t size = hr_answer_size(message_id, value);
         PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-        if (!out)
+        if (!HR_LIKELY(out))
             return NULL;
         return hr_checked(out, hr_put_answer((uint8_t *)PyBytes_AS_STRING(out), opcode, message_id,
                                              status, value));
@@ -61,7 +61,7 @@ cdef extern from *:
     {
         size_t size = hr_head_size(h, m, message_id, key, value_len);
         PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-        if (!out)
+        if (!HR_LIKELY(out))
             return NULL;
         return hr_checked(out, hr_put_head((uint8_t *)PyBytes_AS_STRING(out), h, m, opcode,
                                            message_id, key, value_len));
@@ -133,7 +133,7 @@ cdef extern from *:
                                    source->pairs ? &value : NULL);
         }
         PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-        if (!out)
+        if (!HR_LIKELY(out))
             return NULL;
         uint8_t *p = (uint8_t *)PyBytes_AS_STRING(out);
         source->at = 0;

@@ -25,11 +25,9 @@ static inline int hr_usual_bytes(PyObject *object, hr_slice *out)
     return 1;
 }
 
-/* An int or member of an enumeration below 2^30 or so. */
-static inline int hr_usual_int(PyObject *object, int64_t *out)
+/* An int below 2^30 or so. */
+static inline int hr_small_int(PyObject *object, int64_t *out)
 {
-    if (!PyLong_Check(object))
-        return 0;
 #if PY_VERSION_HEX >= 0x030C0000
     if (!PyUnstable_Long_IsCompact((PyLongObject *)object))
         return 0;
@@ -43,6 +41,12 @@ static inline int hr_usual_int(PyObject *object, int64_t *out)
     return 1;
 }
 
+/* The same or a member of an enumeration; any object. */
+static inline int hr_usual_int(PyObject *object, int64_t *out)
+{
+    return PyLong_Check(object) && hr_small_int(object, out);
+}
+
 /* An int from 0 to 2^63 - 1. */
 static inline int hr_usual_id(PyObject *object, uint64_t *out)
 {
@@ -50,7 +54,7 @@ static inline int hr_usual_id(PyObject *object, uint64_t *out)
     int overflow;
     if (!PyLong_CheckExact(object))
         return 0;
-    if (HR_LIKELY(hr_usual_int(object, &small))) {
+    if (HR_LIKELY(hr_small_int(object, &small))) {
         *out = (uint64_t)small;
         return small >= 0;
     }
@@ -125,7 +129,7 @@ static inline int hr_usual_keywords(PyObject *const *values, PyObject *names,
 /* The frame, if as much was written as there is room. */
 static inline PyObject *hr_checked(PyObject *out, const uint8_t *end)
 {
-    if (end == (const uint8_t *)PyBytes_AS_STRING(out) + PyBytes_GET_SIZE(out))
+    if (HR_LIKELY(end == (const uint8_t *)PyBytes_AS_STRING(out) + PyBytes_GET_SIZE(out)))
         return out;
     Py_DECREF(out);
     PyErr_SetString(PyExc_SystemError, "the encoder wrote another length than it announced");
