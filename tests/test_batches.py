@@ -20,8 +20,11 @@ import strategies
 from hotrod_codec import (
     CacheEncoder,
     EncodeError,
+    EntryBatch,
     Reader,
+    RequestContext,
     Version,
+    decode_response,
     encode_request,
     encode_response,
     layout,
@@ -165,6 +168,22 @@ def test_columns(keys_form: str, values_form: str) -> None:
         FORMS[keys_form](keys), FORMS[values_form](values), 126, lifespan=60
     )
     assert found == one_by_one("put", bodies, 126)
+
+
+def test_what_decoding_gives() -> None:
+    pairs = [(b"key %d" % i, b"value" * i) for i in range(50)]
+    frame = encode_response("bulk_get", entries=pairs)
+    response = decode_response(frame, RequestContext("bulk_get"), into="batch")
+    assert response is not None
+    found = response.entries
+    assert isinstance(found, EntryBatch)
+    encoder = CacheEncoder()
+    assert encoder.put_many(found, 7, lifespan=60) == encoder.put_many(pairs, 7, lifespan=60)
+    assert encoder.put_all(found) == encode_request("put_all", entries=pairs)
+    assert encoder.put_many(found[::-3]) == encoder.put_many(pairs[::-3])
+    assert encoder.put_columns(found.keys, found.values) == encoder.put_many(pairs)
+    assert encoder.get_many(found.keys) == encoder.get_many([key for key, _ in pairs])
+    assert encoder.get_all(found.keys[5:9]) == encoder.get_all([key for key, _ in pairs[5:9]])
 
 
 def test_nothing_to_do() -> None:

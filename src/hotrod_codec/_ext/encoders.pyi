@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
+from hotrod_codec._ext.bulk import EntryBatch
 from hotrod_codec._ext.codec import RequestContext
 from hotrod_codec.ops import Flag, Op, Version
 from hotrod_codec.values import Duration, MediaType, Topology
@@ -24,7 +25,7 @@ class _Column(Protocol):
     def lengths(self) -> npt.NDArray[np.int64]: ...
 
 _Keys: TypeAlias = Iterable[Buffer] | tuple[Buffer, _Array] | _Column
-_Entries: TypeAlias = Mapping[Any, Buffer] | Iterable[tuple[Buffer, Buffer]]
+_Entries: TypeAlias = Mapping[Any, Buffer] | Iterable[tuple[Buffer, Buffer]] | EntryBatch
 _Life: TypeAlias = float | timedelta | Duration | None
 
 @final
