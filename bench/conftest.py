@@ -212,6 +212,16 @@ def mmh3() -> Any:
     return FIXTURES["mmh3"]()
 
 
+@pytest.fixture(scope="session")
+def protobuf() -> Any:
+    return FIXTURES["protobuf"]()
+
+
+@pytest.fixture(scope="session")
+def plain() -> Any:
+    return FIXTURES["plain"]()
+
+
 Compare = Callable[..., Measured]
 
 

@@ -88,11 +88,24 @@ def import_bare() -> Any:
         sys.path.remove(str(BARE))
 
 
+def import_plain() -> Any:
+    """The tests' slow codec: the same protocol in Python alone."""
+    path = BARE.parent.parent / "tests/reference.py"
+    spec = importlib.util.spec_from_file_location("bench_plain", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 FIXTURES: dict[str, Callable[[], Any]] = {
     "bare": import_bare,
     "msgpack": lambda: importlib.import_module("msgpack"),
     "hiredis": lambda: importlib.import_module("hiredis"),
     "mmh3": lambda: importlib.import_module("mmh3"),
+    "protobuf": lambda: importlib.import_module("google.protobuf.wrappers_pb2"),
+    "plain": import_plain,
 }
 
 

@@ -2,7 +2,7 @@
 
 The bare reference makes the value's bytes from its known place; of a request the text of the
 cache's name and the key's bytes. The peer decodes a message of the same parts: kind, message id,
-status, value; kind, message id, cache, key.
+status, value; kind, message id, cache, key. "Plain" is the tests' codec, in Python alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMES = {
 }
 
 
-def test_decode_get_response(compare: Compare, bare: Any, msgpack: Any) -> None:
+def test_decode_get_response(compare: Compare, bare: Any, msgpack: Any, plain: Any) -> None:
     compare(
         "decode_response(frame, context)",
         {
@@ -33,10 +33,15 @@ def test_decode_get_response(compare: Compare, bare: Any, msgpack: Any) -> None:
                 "unpackb(packed, use_list=False)",
                 lambda ours, m: (ours.message_id, ours.status, ours.value) == m[1:],
             ),
+            "plain": Reference(
+                "decode_plain(frame, asked)", lambda ours, p: ours.value == p[0]["body"]["value"]
+            ),
         },
         NAMES
         | {
             "slice": bare.slice,
+            "decode_plain": plain.decode_response,
+            "asked": {"op": "GET", "version": 41},
             "unpackb": msgpack.unpackb,
             "packed": msgpack.packb((1, MESSAGE_ID, 0, VALUE_BYTES)),
         },

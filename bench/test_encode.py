@@ -2,7 +2,8 @@
 
 The bare reference copies the finished frame: one object, allocated and filled. The peers get their
 command ready made and only write it. Many keys or entries are joined by `bytes.join` or written as
-one list by msgpack, both of which write no header for each of them.
+one list by msgpack, both of which write no header for each of them. "Plain" is the tests' codec, in
+Python alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def frame_of(code: str) -> bytes:
     return bytes(eval(code, dict(NAMES)))
 
 
-def test_encode_get(compare: Compare, bare: Any, msgpack: Any, hiredis: Any) -> None:
+def test_encode_get(compare: Compare, bare: Any, msgpack: Any, hiredis: Any, plain: Any) -> None:
     code = "encode_request('get', message_id=message_id, key=key)"
     message, command = (0, MESSAGE_ID, "get", KEY), ("GET", KEY)
     compare(
@@ -45,11 +46,14 @@ def test_encode_get(compare: Compare, bare: Any, msgpack: Any, hiredis: Any) -> 
                 "packb(message)", lambda _, packed: msgpack.unpackb(packed)[-1] == KEY
             ),
             "hiredis": Reference("pack_command(command)", lambda _, packed: KEY in packed),
+            "plain": Reference("encode_plain(as_dict)"),
         },
         NAMES
         | {
             "copy": bare.copy,
             "frame": frame_of(code),
+            "encode_plain": plain.encode_request,
+            "as_dict": plain.decode_request(frame_of(code))[0],
             "packb": msgpack.packb,
             "message": message,
             "pack_command": hiredis.pack_command,

@@ -1,6 +1,7 @@
 """Single numbers and strings, from Python: what a call costs is nearly all of it.
 
-The references are the interpreter's own ways to bytes and back, which know no tag and no length.
+The references are the interpreter's own ways to bytes and back, which know no tag and no length,
+and protobuf's message of one string, which is what ProtoStream wraps a string into.
 """
 
 from __future__ import annotations
@@ -15,22 +16,33 @@ from hotrod_codec import decode_varint, encode_varint, protostream
 TEXT = "user:0123456789abcdef"[:KEY]
 
 
-def test_protostream_encode_str(compare: Compare) -> None:
+def test_protostream_encode_str(compare: Compare, protobuf: Any) -> None:
     compare(
         "encode(text)",
-        {"str.encode": Reference("text.encode()", lambda ours, data: ours[2:] == data)},
-        {"encode": protostream.encode, "text": TEXT},
+        {
+            "str.encode": Reference("text.encode()", lambda ours, data: ours[2:] == data),
+            "protobuf": Reference(
+                "StringValue(value=text).SerializeToString()",
+                lambda ours, data: ours[1:] == data[1:],  # the tag is another
+            ),
+        },
+        {"encode": protostream.encode, "text": TEXT, "StringValue": protobuf.StringValue},
     )
 
 
-def test_protostream_decode_str(compare: Compare) -> None:
+def test_protostream_decode_str(compare: Compare, protobuf: Any) -> None:
     compare(
         "decode(wrapped)",
-        {"bytes.decode": Reference("data.decode()")},
+        {
+            "bytes.decode": Reference("data.decode()"),
+            "protobuf": Reference("from_string(message).value"),
+        },
         {
             "decode": protostream.decode,
             "wrapped": protostream.encode(TEXT),
             "data": TEXT.encode(),
+            "from_string": protobuf.StringValue.FromString,
+            "message": protobuf.StringValue(value=TEXT).SerializeToString(),
         },
     )
 
