@@ -727,6 +727,17 @@ cdef Py_ssize_t place(object index, Py_ssize_t count, str name) except -1:
     return i
 
 
+cdef Py_ssize_t slice_of(slice index, Py_ssize_t count, Py_ssize_t *start,
+                         Py_ssize_t *step) except -1:
+    """How many items a slice has; with none it starts at the first, not at a place outside."""
+    cdef Py_ssize_t stop, n
+    start[0], stop, step[0] = index.indices(count)
+    n = len(range(start[0], stop, step[0]))
+    if n == 0:
+        start[0], step[0] = 0, 1
+    return n
+
+
 cdef _Table no_table():
     cdef hr_cursor c = hr_cursor_over(HR_PAIRS, 41, 0)
     return finished(new_table(&c))
@@ -799,13 +810,12 @@ cdef class BytesColumn:
         return self.count
 
     def __getitem__(self, index):
-        cdef Py_ssize_t start, stop, step
+        cdef Py_ssize_t start = 0
+        cdef Py_ssize_t step = 1
+        cdef Py_ssize_t n
         if isinstance(index, slice):
-            start, stop, step = index.indices(self.count)
-            if not len(range(start, stop, step)):
-                return new_column(self.table, self.first, self.stride, 0)
-            return new_column(self.table, self.first + start * self.stride, step * self.stride,
-                              len(range(start, stop, step)))
+            n = slice_of(index, self.count, &start, &step)
+            return new_column(self.table, self.first + start * self.stride, step * self.stride, n)
         return <object>self.at(place(index, self.count, "column"))
 
     def __iter__(self):
@@ -968,13 +978,12 @@ cdef class EntryBatch:
         return self.count
 
     def __getitem__(self, index):
-        cdef Py_ssize_t start, stop, step
+        cdef Py_ssize_t start = 0
+        cdef Py_ssize_t step = 1
+        cdef Py_ssize_t n
         if isinstance(index, slice):
-            start, stop, step = index.indices(self.count)
-            if not len(range(start, stop, step)):
-                return new_batch(self.table, self.first, self.stride, 0)
-            return new_batch(self.table, self.first + start * self.stride, step * self.stride,
-                             len(range(start, stop, step)))
+            n = slice_of(index, self.count, &start, &step)
+            return new_batch(self.table, self.first + start * self.stride, step * self.stride, n)
         return self.at(place(index, self.count, "batch"))
 
     def __iter__(self):
