@@ -4,8 +4,7 @@
 
 #include "wire.h"
 
-/* ---- the table ---------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 #define BODY(...) {__VA_ARGS__}
 #define NO_BODY {0}
@@ -66,8 +65,7 @@ bool hr_is_status(uint8_t status)
     }
 }
 
-/* ---- bodies
- * --------------------------------------------------------------------------------------- */
+/* ---- bodies --------------------------------------------------------------------------------- */
 
 static const uint8_t no_fields[1] = {HR_END};
 static const uint8_t error_fields[2] = {HR_ERROR, HR_END};
@@ -168,8 +166,7 @@ static bool has_previous_1x(const hr_context *c, uint8_t status)
     return true;
 }
 
-/* ---- requests
- * --------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 const uint8_t *hr_request_fields(const hr_request *request)
 {
@@ -331,8 +328,7 @@ hr_result hr_decode_request(const uint8_t *in, size_t len, hr_request *q, hr_dec
     return finish(&r, d);
 }
 
-/* ---- responses
- * --------------------------------------------------------------------------------------- */
+/* ---- responses ------------------------------------------------------------------------------ */
 
 static uint8_t code_of(const hr_response *a)
 {

@@ -162,8 +162,7 @@ static void get_old_value(hr_reader *r, hr_old_value *v, hr_form form)
     v->value = hr_get_bytes(r);
 }
 
-/* ---- filter and converter factories [wire-core 9.6, 9.9] --------------------------------------
- */
+/* ---- filter and converter factories [wire-core 9.6, 9.9] ------------------------------------ */
 
 enum { ITERATION_PARAMS_SINCE = 24 };
 
@@ -225,8 +224,7 @@ static void get_factory(hr_reader *r, hr_kind kind, hr_factory *f, hr_form form)
     hr_get_list(r, HR_FEW_BYTES, form, &f->params);
 }
 
-/* ---- sets of segments [wire-core 1, 9.6]
- * ------------------------------------------------------------ */
+/* ---- sets of segments [wire-core 1, 9.6] ---------------------------------------------------- */
 
 static size_t bits_size(hr_kind kind, const hr_bits *b)
 {
@@ -252,8 +250,7 @@ static void get_bits(hr_reader *r, hr_kind kind, hr_bits *b)
         r->loose = true;
 }
 
-/* ---- transactions [wire-extended 3.1]
- * -------------------------------------------------------------------- */
+/* ---- transactions [wire-extended 3.1] ------------------------------------------------------- */
 
 enum { XID_PART_MOST = 64 };
 
@@ -297,8 +294,7 @@ void hr_get_xid(hr_reader *r, hr_xid *x)
     x->branch_id = get_xid_part(r);
 }
 
-/* ---- counters [wire-extended 1.2, 1.5]
- * ---------------------------------------------------------------------- */
+/* ---- counters [wire-extended 1.2, 1.5] ------------------------------------------------------ */
 
 static size_t counter_size(const hr_counter *c)
 {
@@ -352,8 +348,7 @@ static uint8_t get_counter_state(hr_reader *r)
     return state;
 }
 
-/* ---- cache events [wire-core 10]
- * ---------------------------------------------------------------------------------- */
+/* ---- cache events [wire-core 10] ------------------------------------------------------------ */
 
 static size_t event_size(hr_kind kind, const hr_event *e)
 {

@@ -54,8 +54,7 @@ void hr_get_media(hr_reader *r, hr_media *m)
     m->params = (hr_list){.count = count, .encoded = {start, (size_t)(r->pos - start)}};
 }
 
-/* ---- topologies ---------------------------------------------------------------------------------
- */
+/* ---- topologies ----------------------------------------------------------------------------- */
 
 hr_topology_form hr_topology_form_of(uint8_t version, uint8_t intelligence)
 {

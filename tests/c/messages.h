@@ -10,8 +10,7 @@
 #include "hotrod.h"
 #include "quick.h"
 
-/* ---- blocks that live until the pool is emptied
- * -------------------------------------------------- */
+/* ---- blocks that live until the pool is emptied --------------------------------------------- */
 
 typedef struct pool {
     void **blocks;
@@ -47,8 +46,7 @@ static inline void pool_end(pool *p)
     *p = (pool){0};
 }
 
-/* ---- what the tests say of the format, apart from the code under test
- * ---------------------------- */
+/* ---- what the tests say of the format, apart from the code under test ----------------------- */
 
 static const uint8_t ALL_VERSIONS[] = {
 #define HR_VERSION(name, wire, text, doc) wire,
@@ -156,8 +154,7 @@ static inline const void *const_member_of(const hr_body *body, const hr_field *f
     return (const char *)body + f->offset;
 }
 
-/* ---- making
- * ---------------------------------------------------------------------------------------- */
+/* ---- making --------------------------------------------------------------------------------- */
 
 typedef struct maker {
     uint64_t state; /* of harness_random: not 0 */
@@ -544,8 +541,7 @@ static inline void make_response(maker *m, const hr_row *row, uint8_t version, u
     make_fields(m, hr_response_fields(a), version, &flags, &a->body);
 }
 
-/* ---- encoding and decoding either direction
- * ---------------------------------------------------------- */
+/* ---- encoding and decoding either direction ------------------------------------------------- */
 
 /* The message in a block of exactly the size that the encoder announced. Freed by the caller. */
 static inline uint8_t *encode_message(const message *m, size_t *size)
@@ -580,8 +576,7 @@ static inline bool *loose_of(message *m)
     return m->is_response ? &m->response.loose : &m->request.loose;
 }
 
-/* ---- unpacking: lists and topologies as arrays, which encode in the canonical form
- * ------------------- */
+/* ---- unpacking: lists and topologies as arrays, which encode in the canonical form ---------- */
 
 static inline void unpack_struct(pool *p, const hr_cursor *c, const hr_item *item, void *element)
 {
@@ -741,8 +736,7 @@ static inline void unpack_message(pool *p, message *m)
                          m->is_response ? &m->response.body : &m->request.body);
 }
 
-/* ---- comparing: what a message says, not how its lists are held
- * --------------------------------------- */
+/* ---- comparing: what a message says, not how its lists are held ----------------------------- */
 
 static inline bool same_slice(hr_slice a, hr_slice b)
 {
@@ -977,8 +971,7 @@ static inline const char *difference(pool *p, const message *ours, const message
     return *f == *g ? NULL : "fields";
 }
 
-/* ---- the quick path
- * -------------------------------------------------------------------------------------- */
+/* ---- the quick path ------------------------------------------------------------------------- */
 
 static inline const char *quick_request_problem(const uint8_t *in, size_t len, const message *plain,
                                                 const hr_decoding *d, bool *taken)
@@ -1055,8 +1048,7 @@ static inline const char *quick_problem(const uint8_t *in, size_t len, const mes
     return slice->data == value.data && slice->len == value.len ? NULL : "another value quickly";
 }
 
-/* ---- decoding in pieces
- * ---------------------------------------------------------------------------------- */
+/* ---- decoding in pieces --------------------------------------------------------------------- */
 
 static inline bool same_text(const char *a, const char *b)
 {

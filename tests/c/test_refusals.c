@@ -78,8 +78,7 @@ static void check_stop(int line, const outcome *o, hr_result result, size_t at, 
     harness_print_hex("frame", o->in, o->size);
 }
 
-/* ---- codes and values
- * ------------------------------------------------------------------------------ */
+/* ---- codes and values ----------------------------------------------------------------------- */
 
 static void test_request_magic(void)
 {
@@ -324,8 +323,7 @@ static void test_statuses_of_some_operations(void)
     }
 }
 
-/* ---- topologies
- * -------------------------------------------------------------------------------------- */
+/* ---- topologies ----------------------------------------------------------------------------- */
 
 static void test_an_owner_out_of_range(void)
 {
@@ -374,8 +372,7 @@ static void test_a_topology_wants_a_client_that_can_read_it(void)
     }
 }
 
-/* ---- limits
- * ------------------------------------------------------------------------------------------ */
+/* ---- limits --------------------------------------------------------------------------------- */
 
 typedef struct limited {
     const char *limit, *field;
@@ -543,8 +540,7 @@ static void test_a_walk_has_limits(void)
     free(in);
 }
 
-/* ---- what is asked for when a frame is cut
- * ----------------------------------------------------------------- */
+/* ---- what is asked for when a frame is cut -------------------------------------------------- */
 
 static void check_need(const char *op, uint8_t version, const char *hex, size_t need)
 {
@@ -570,8 +566,7 @@ static void test_need_counts_what_must_follow(void)
     check_need(NULL, 0, "a0 01 14 03 00 00 01 00 ffffffff07", INT32_MAX);
 }
 
-/* ---- what is read and not written
- * ---------------------------------------------------------------------------- */
+/* ---- what is read and not written ----------------------------------------------------------- */
 
 static void check_loose(outcome *o, const char *canonical)
 {
@@ -636,8 +631,7 @@ static void test_loose_responses(void)
                 "a1 01 04 02 01 05 01 01 61 2c22");
 }
 
-/* ---- previous values
- * ------------------------------------------------------------------------------------------- */
+/* ---- previous values ------------------------------------------------------------------------ */
 
 static const char *const WITH_PREVIOUS[] = {
     "PUT", "PUT_IF_ABSENT", "REPLACE", "REMOVE", "REPLACE_IF_UNMODIFIED", "REMOVE_IF_UNMODIFIED"};
@@ -748,8 +742,7 @@ static void test_an_error_has_no_previous_value(void)
     CHECK_INT(o->m.response.body.error.len, 1);
 }
 
-/* ---- the first bytes of a response
- * ------------------------------------------------------------------------------ */
+/* ---- the first bytes of a response ---------------------------------------------------------- */
 
 static void test_peek(void)
 {
