@@ -105,6 +105,20 @@ c-test: $(VENV)/.dev ## the C library's tests and a short fuzzing, under ASan an
 	$(call c_build,build/c-test-$(notdir $(CC)),$(CC),$(SANITIZED))
 	@$(TOOLS) ctest --test-dir build/c-test-$(notdir $(CC)) --output-on-failure
 
+# Big-endian and 32-bit machines: TARGET's gcc, and qemu-user where this processor cannot run it.
+#   make c-test-cross TARGET=s390x-linux-gnu EMULATOR=qemu-s390x-static
+#   make c-test-cross TARGET=i686-linux-gnu
+# Not -Werror: compilers for rarer machines warn of more, and wrongly (s390x: array-bounds).
+TARGET ?= s390x-linux-gnu
+EMULATOR ?=
+.PHONY: c-test-cross
+c-test-cross: $(VENV)/.dev ## the C library's tests on another machine type (TARGET=..., EMULATOR=...)
+	@mkdir -p build
+	$(call c_build,build/c-test-$(TARGET),$(TARGET)-gcc,-DCMAKE_BUILD_TYPE=Release -DHOTROD_WERROR=OFF \
+	    -DHOTROD_FUZZ_RUNS=20000 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_EXE_LINKER_FLAGS=-static \
+	    $(if $(EMULATOR),-DCMAKE_CROSSCOMPILING_EMULATOR=$(EMULATOR)))
+	@$(TOOLS) ctest --test-dir build/c-test-$(TARGET) --output-on-failure
+
 # FUZZ_RUNS=100000000 fuzzes for hours; with gcc FUZZ_SEED=2 in the environment gives other inputs
 # than the last time, and `make fuzz-with FUZZ_CC=gcc` takes gcc although clang is there. libFuzzer
 # goes on from what it found before (build/fuzz-clang*/corpus). The inputs of each row are counted.

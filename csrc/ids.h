@@ -118,8 +118,9 @@ static inline bool hr_ids_has_room(const hr_ids *t, size_t more)
 /* How many bits a table wants for so many ids, with room to grow. */
 static inline unsigned hr_ids_bits(size_t count)
 {
+    const unsigned most = sizeof(size_t) * 8 - 1;
     unsigned bits = HR_IDS_LEAST_BITS;
-    while (bits < 63 && (size_t)1 << bits >> 1 < count)
+    while (bits < most && (size_t)1 << bits >> 1 < count)
         bits++;
     return bits;
 }
