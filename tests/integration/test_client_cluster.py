@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from client.both import KINDS, connect
-from hotrod_codec import Op, ServerAddress, Version
-from hotrod_codec.marshallers import BYTES, TEXT, Marshaller
+from hotrod_codec import Op, ServerAddress, Status, Version
+from hotrod_codec.client.cluster import Cluster
+from hotrod_codec.marshallers import BYTES, TEXT, BytesMarshaller, Marshaller
+from integration.clusters import told
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 
 KEYS = 1000
+PLAIN = BytesMarshaller("application/unknown")
+KEYS_ONLY = "org.infinispan.server.hotrod.HotRodServer$ToEmptyBytesKeyValueFilterConverter"
 
 
 @pytest.fixture(params=KINDS)
@@ -76,6 +80,63 @@ def test_one_look_up_for_each_key_and_no_hops(
     before = retrievals(target, addresses, cache)
     assert chosen.get_many(names) == names
     assert retrievals(target, addresses, cache) - before <= KEYS
+
+
+def primary_owners(
+    target: Target, address: ServerAddress, cache: str
+) -> dict[bytes, ServerAddress]:
+    """The keys as the servers store them, and who has their segments."""
+    found: dict[bytes, ServerAddress] = {}
+    with Peer(address, target, Outcomes().sightings) as peer:
+        topology = told(peer, cache=cache)
+        for segment, owners in enumerate(topology.segment_owners or ()):
+            started = peer.call(
+                Op.ITERATION_START,
+                cache=cache,
+                segments=[segment],
+                filter_factory=KEYS_ONLY,
+                filter_params=[],
+                batch_size=10 * KEYS,
+            )
+            iteration_id = started.iteration_id
+            answer = peer.call(Op.ITERATION_NEXT, cache=cache, iteration_id=iteration_id)
+            assert answer.status == Status.SUCCESS, answer
+            for entry in answer.entries:
+                found[bytes(entry.key)] = topology.servers[owners[0]]
+            peer.call(Op.ITERATION_END, cache=cache, iteration_id=iteration_id)
+    return found
+
+
+@pytest.mark.versions(since=Version.V2_7, newest=True)
+@pytest.mark.parametrize("cache", ["multimap", "proto"])
+def test_keys_of_multimaps_go_to_owners_of_what_is_sent(
+    client: Any,
+    target: Target,
+    addresses: list[ServerAddress],
+    key: bytes,
+    cache: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Servers do not convert them as they do keys of plain caches."""
+    if cache == "proto" and target.is_legacy:
+        return  # which has multimaps in caches without media types only
+    asked: dict[bytes | None, ServerAddress] = {}
+    choose = Cluster.choose
+
+    def noted(self: Cluster, state: Any, name: bytes | None, *more: Any) -> ServerAddress:
+        asked[name] = choose(self, state, name, *more)
+        return asked[name]
+
+    multimap = client.multimap(cache, keys=PLAIN if target.is_legacy else TEXT, values=PLAIN)
+    names = [key + b"%d" % i for i in range(50)]
+    for name in names:
+        given = name if target.is_legacy else name.decode()
+        multimap.put(given, b"v")
+        with monkeypatch.context() as patch:
+            patch.setattr(Cluster, "choose", noted)
+            assert multimap.get(given) == [b"v"]
+    owners = primary_owners(target, addresses[0], cache)
+    assert {name: asked[name] for name in names} == {name: owners[name] for name in names}
 
 
 def test_all_entries(client: Any, key: bytes) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from hotrod_codec import Response
 from hotrod_codec.client._async.cache import AsyncCache
+from hotrod_codec.client.cluster import Call
 from hotrod_codec.ops import Op, Status, Version
 
 __all__ = ["AsyncMultimap"]
@@ -18,8 +19,9 @@ class AsyncMultimap(Generic[K, V]):
     """A multimap. Made by `AsyncClient.multimap`; since version 2.7. Errors are those of
     AsyncCache. The cache of a multimap is not to be used as a plain one.
 
-    Server 9.4 converts no values of multimaps: from version 2.8 on it wants marshallers of
-    "application/unknown".
+    Servers convert neither keys nor values of multimaps, whatever the cache stores: all who use one
+    need the same marshallers. What Java's client writes unless told otherwise, "protostream" reads.
+    From version 2.8 on server 9.4 tries to, and fails: it wants "application/unknown".
 
     Args:
         duplicates: Whether a value may be there several times under a key; since 4.0.
@@ -75,7 +77,12 @@ class AsyncMultimap(Generic[K, V]):
         return int((await self._cache._any(Op.SIZE_MULTIMAP, **fields))["size"])
 
     async def _keyed(self, op: Op, key: K, **fields: Any) -> Response:
-        return await self._cache._keyed(op, key, **fields, **await self._fields())
+        more = await self._fields()
+        cache = self._cache
+        data = cache._encode_key(key)
+        # Stored as it is sent, it has its place by that: not as the keys of plain caches do.
+        call = Call(op, cache._state, cache._header, {"key": data, **fields, **more}, data)
+        return await cache._dispatcher.execute(call)
 
     async def _fields(self) -> dict[str, Any]:
         """What every request has, where the version can say it."""

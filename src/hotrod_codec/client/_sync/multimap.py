@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from hotrod_codec import Response
 from hotrod_codec.client._sync.cache import Cache
+from hotrod_codec.client.cluster import Call
 from hotrod_codec.ops import Op, Status, Version
 
 __all__ = ["Multimap"]
@@ -21,8 +22,9 @@ class Multimap(Generic[K, V]):
     """A multimap. Made by `Client.multimap`; since version 2.7. Errors are those of
     Cache. The cache of a multimap is not to be used as a plain one.
 
-    Server 9.4 converts no values of multimaps: from version 2.8 on it wants marshallers of
-    "application/unknown".
+    Servers convert neither keys nor values of multimaps, whatever the cache stores: all who use one
+    need the same marshallers. What Java's client writes unless told otherwise, "protostream" reads.
+    From version 2.8 on server 9.4 tries to, and fails: it wants "application/unknown".
 
     Args:
         duplicates: Whether a value may be there several times under a key; since 4.0.
@@ -78,7 +80,12 @@ class Multimap(Generic[K, V]):
         return int((self._cache._any(Op.SIZE_MULTIMAP, **fields))["size"])
 
     def _keyed(self, op: Op, key: K, **fields: Any) -> Response:
-        return self._cache._keyed(op, key, **fields, **self._fields())
+        more = self._fields()
+        cache = self._cache
+        data = cache._encode_key(key)
+        # Stored as it is sent, it has its place by that: not as the keys of plain caches do.
+        call = Call(op, cache._state, cache._header, {"key": data, **fields, **more}, data)
+        return cache._dispatcher.execute(call)
 
     def _fields(self) -> dict[str, Any]:
         """What every request has, where the version can say it."""
