@@ -51,6 +51,10 @@ $(VENV)/.lint: pyproject.toml $(VENV)/.dev
 	$(PIP) install --group lint
 	@touch $@
 
+$(VENV)/.docs: pyproject.toml $(VENV)/.dev
+	$(PIP) install --group docs
+	@touch $@
+
 $(VENV)/.dist: pyproject.toml $(VENV)/.made
 	$(PIP) install --group dist
 	@touch $@
@@ -266,6 +270,11 @@ gen-check: build ## fail when a generated file is stale
 	$(BIN)/python tools/gen_sync.py --check
 	$(BIN)/python tools/gen_config.py --check
 	$(BIN)/python tools/dist_check.py list
+
+# Links and anchors inside of the site are checked; others are not, which would take a network.
+.PHONY: docs
+docs: build $(VENV)/.docs ## the site of docs/ in build/docs; warnings are errors
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs $(ARGS)
 
 # ---- packages -----------------------------------------------------------------------------------
 # Wheels are built in isolation, as pip does for a user, and tried where no compiler can be found.

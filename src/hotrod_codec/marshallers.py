@@ -138,12 +138,14 @@ class BytesMarshaller(_Base):
         super().__init__(media_type)
 
     def encode(self, value: Buffer, /) -> bytes:
+        """A copy as bytes; TypeError unless it is bytes-like."""
         try:
             return _bytes(value)
         except TypeError:
             self._refuse(value, "bytes")
 
     def decode(self, data: Buffer, /) -> bytes:
+        """The bytes themselves."""
         return _bytes(data)
 
 
@@ -198,11 +200,13 @@ class TextMarshaller(_TextBase):
         super().__init__(media_type)
 
     def encode(self, value: str, /) -> bytes:
+        """TypeError unless it is a str; EncodeError for characters that the charset has not."""
         if not isinstance(value, str):
             self._refuse(value, "str")
         return self._to_bytes(value)
 
     def decode(self, data: Buffer, /) -> str:
+        """The text; DecodeError for bytes that are not of the charset."""
         return self._to_text(data)
 
 
@@ -219,6 +223,7 @@ class JsonMarshaller(_TextBase):
         super().__init__(media_type)
 
     def encode(self, value: Any, /) -> bytes:
+        """TypeError for what JSON cannot hold; EncodeError for NaN, infinities, deep nesting."""
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             _check_keys(value)
@@ -231,6 +236,7 @@ class JsonMarshaller(_TextBase):
         return self._to_bytes(text)
 
     def decode(self, data: Buffer, /) -> Any:
+        """The value; DecodeError with the byte where it stops being JSON."""
         text = self._to_text(data)
         try:
             return json.loads(text, parse_constant=_no_constant)
@@ -282,9 +288,11 @@ class ProtoStreamMarshaller(_Base):
         self._types = types
 
     def encode(self, value: Any, /) -> bytes:
+        """A WrappedMessage; errors as those of hotrod_codec.protostream.encode."""
         return protostream.encode(value, type=self._type, types=self._types)
 
     def decode(self, data: Buffer, /) -> Any:
+        """What the WrappedMessage holds; DecodeError for other bytes."""
         return protostream.decode(data, types=self._types)
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Endpoint",
     "Packet",
     "Reassembler",
+    "Source",
     "is_capture",
     "read_packets",
 ]
@@ -54,7 +55,9 @@ class CaptureError(HotRodError, ValueError):
 class Source(Protocol):
     """A binary file or pipe."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -67,7 +70,7 @@ class Packet:
     Attributes:
         number: From 1 on, as other tools count.
         time: Nanoseconds since 1970; None where the file does not tell.
-        link_type: How the packet begins, a LINKTYPE_ number.
+        link_type: How the packet begins: a number from the list of link types of libpcap.
         data: What was captured of it.
         truncated: Whether there was more.
     """

@@ -12,14 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hotrod_codec.client._async.admin import AsyncAdmin
     from hotrod_codec.client._async.cache import AsyncCache
     from hotrod_codec.client._async.client import AsyncClient
-    from hotrod_codec.client._async.counters import AsyncCounter
+    from hotrod_codec.client._async.counters import AsyncCounter, AsyncCounters
     from hotrod_codec.client._async.listeners import AsyncListener
     from hotrod_codec.client._async.multimap import AsyncMultimap
+    from hotrod_codec.client._sync.admin import Admin
     from hotrod_codec.client._sync.cache import Cache
     from hotrod_codec.client._sync.client import Client
-    from hotrod_codec.client._sync.counters import Counter
+    from hotrod_codec.client._sync.counters import Counter, Counters
     from hotrod_codec.client._sync.listeners import Listener
     from hotrod_codec.client._sync.multimap import Multimap
     from hotrod_codec.client.cluster import Balancer, RoundRobin
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Admin",
+    "AsyncAdmin",
     "AsyncCache",
     "AsyncClient",
     "AsyncCounter",
+    "AsyncCounters",
     "AsyncListener",
     "AsyncMultimap",
     "Balancer",
@@ -48,6 +53,7 @@ __all__ = [
     "Counter",
     "CounterBoundError",
     "CounterMissingError",
+    "Counters",
     "EventKind",
     "Listener",
     "MetadataValue",
@@ -56,9 +62,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Admin": "_sync.admin",
+    "AsyncAdmin": "_async.admin",
     "AsyncCache": "_async.cache",
     "AsyncClient": "_async.client",
     "AsyncCounter": "_async.counters",
+    "AsyncCounters": "_async.counters",
     "AsyncListener": "_async.listeners",
     "AsyncMultimap": "_async.multimap",
     "Balancer": "cluster",
@@ -71,6 +80,7 @@ _HOMES = {
     "Counter": "_sync.counters",
     "CounterBoundError": "results",
     "CounterMissingError": "results",
+    "Counters": "_sync.counters",
     "EventKind": "results",
     "Listener": "_sync.listeners",
     "MetadataValue": "results",

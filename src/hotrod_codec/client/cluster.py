@@ -95,10 +95,12 @@ class RoundRobin:
         self._next = -1
 
     def set_servers(self, servers: Sequence[ServerAddress], /) -> None:
+        """Begin again with these."""
         self._servers = servers
         self._next = -1
 
     def next_server(self, failed: Collection[ServerAddress], /) -> ServerAddress:
+        """The next that has not failed; when all have, the next."""
         servers = self._servers
         for _ in servers:
             self._next = (self._next + 1) % len(servers)

@@ -312,6 +312,7 @@ class LocalDate:
 
     @classmethod
     def of(cls, value: date) -> Self:
+        """The day of `value`."""
         return cls(value.toordinal() - _EPOCH_ORDINAL)
 
     def to_date(self) -> date:
@@ -333,6 +334,7 @@ class LocalTime:
 
     @classmethod
     def of(cls, value: time) -> Self:
+        """The time of day; ValueError when `value` has a time zone."""
         if value.tzinfo is not None:
             raise ValueError("LocalTime: the time has a time zone; OffsetTime keeps that")
         seconds = value.hour * 3600 + value.minute * 60 + value.second
@@ -359,6 +361,7 @@ class LocalDateTime:
 
     @classmethod
     def of(cls, value: datetime) -> Self:
+        """Date and time of day; ValueError when `value` has a time zone."""
         if value.tzinfo is not None:
             raise ValueError("LocalDateTime: the datetime has a time zone; Instant takes that")
         return cls(LocalDate.of(value), LocalTime.of(value.time()))
@@ -382,6 +385,7 @@ class ZonedDateTime:
 
     @property
     def instant(self) -> Instant:
+        """The moment, without its zone."""
         return Instant(self.seconds, self.nanos)
 
 

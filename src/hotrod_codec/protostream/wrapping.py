@@ -107,7 +107,9 @@ class ProtobufMessage(Protocol):
 
     DESCRIPTOR: Any
 
-    def SerializeToString(self, *, deterministic: bool | None = None) -> bytes: ...
+    def SerializeToString(self, *, deterministic: bool | None = None) -> bytes:
+        """The bytes of the message; `deterministic`: of equal messages the same."""
+        ...
 
 
 class MessageTypes:
@@ -169,9 +171,11 @@ class MessageTypes:
         return self._keys.get(cls)
 
     def message_reader(self, type: str | int) -> Callable[[bytes], Any] | None:
+        """What makes messages of the type from their bytes; None: not added."""
         return self._readers.get(type)
 
     def enum_reader(self, type: str | int) -> Callable[[int], Any] | None:
+        """What makes members of the enum from their numbers; None: not added."""
         return self._enums.get(type)
 
 

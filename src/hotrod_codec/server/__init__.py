@@ -9,8 +9,8 @@ What is inside: store (caches, entries), handler and its operations (requests to
 I/O), tcp (sockets, threads). The client is not used here, nor is this used there.
 """
 
-from hotrod_codec.server.faults import Faults
+from hotrod_codec.server.faults import Fault, Faults
 from hotrod_codec.server.store import CacheConfiguration
 from hotrod_codec.server.tcp import EmbeddedServer
 
-__all__ = ["CacheConfiguration", "EmbeddedServer", "Faults"]
+__all__ = ["CacheConfiguration", "EmbeddedServer", "Fault", "Faults"]

@@ -140,11 +140,13 @@ class CacheConfiguration:
 
     @property
     def key_type(self) -> MediaType | None:
+        """What keys are stored as; None: as they come."""
         text = self.key_media_type or self.media_type
         return None if text is None else MediaType.parse(text)
 
     @property
     def value_type(self) -> MediaType | None:
+        """What values are stored as; None: as they come."""
         text = self.value_media_type or self.media_type
         return None if text is None else MediaType.parse(text)
 
