@@ -14,6 +14,7 @@ import vector_data
 from hotrod_codec import (
     DecodeError,
     EncodeError,
+    EntryBatch,
     Event,
     LimitError,
     Limits,
@@ -118,6 +119,72 @@ class TestMatching:
 
 PUT = RequestContext("put", "3.1")
 OUTER_IDS = [0, 1, 7, 8, 63, 64, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
+
+
+class TestEndOfStream:
+    """feed_eof: what is whole comes, and a message that was cut is said to be."""
+
+    @pytest.mark.parametrize("into", ["pairs", "batches"])
+    def test_at_every_byte_of_answers(self, into: Any) -> None:
+        listed = encode_response(
+            "get_all", version="3.1", message_id=2, entries=[(b"k" * i, b"v") for i in range(40)]
+        )
+        frames = [answer(1), listed, answer(3, b"long" * 50_000)]
+        ends = [len(frames[0]), len(frames[0] + frames[1]), len(b"".join(frames))]
+        stream = b"".join(frames)
+        cuts = [*range(ends[1] + 50), ends[2] - 1, ends[2]]
+        for cut in cuts:
+            reader = expecting(1, 3)
+            reader.expect(RequestContext("get_all", "3.1"), 2, into=into)
+            reader.feed(stream[:cut])
+            reader.feed_eof()
+            if cut in (0, *ends):
+                assert [m.message_id for m in reader if not isinstance(m, EntryBatch)] == list(
+                    range(1, 1 + sum(end <= cut for end in ends))
+                )
+                assert reader.next() is None
+                continue
+            with pytest.raises(DecodeError, match="the stream ends in the middle") as caught:
+                list(reader)
+            assert caught.value.offset == cut
+            assert caught.value.op in ("response", "GET_ALL response", "GET response")
+            with pytest.raises(DecodeError, match="the stream ends in the middle"):
+                reader.next()
+
+    def test_at_every_byte_of_a_request(self) -> None:
+        request = encode_request("put", version="4.1", message_id=1, key=b"k", value=b"v" * 300)
+        for cut in range(len(request) + 1):
+            reader = Reader("server")
+            reader.commit(into(reader, request[:cut]))
+            reader.feed_eof()
+            if cut in (0, len(request)):
+                assert len(list(reader)) == (cut > 0)
+            else:
+                with pytest.raises(DecodeError, match="in the middle"):
+                    reader.next()
+
+    def test_nothing_follows(self) -> None:
+        reader = expecting(1)
+        reader.feed_eof()
+        with pytest.raises(ValueError, match="feed_eof"):
+            reader.feed(answer(1))
+        reader.buffer()
+        with pytest.raises(ValueError, match="feed_eof"):
+            reader.commit(1)
+        assert reader.next() is None
+        assert reader.pending_requests == 1
+
+    def test_what_is_wrong_comes_first(self) -> None:
+        reader = expecting(1)
+        reader.feed(b"\x55\x01")
+        reader.feed_eof()
+        with pytest.raises(DecodeError, match="magic"):
+            reader.next()
+
+
+def into(reader: Reader, data: bytes) -> int:
+    reader.buffer(len(data))[: len(data)] = data
+    return len(data)
 
 
 class TestIds:

@@ -1473,6 +1473,7 @@ cdef class Reader:
     cdef object failure
     cdef Message partial        # a message whose list is still arriving
     cdef bint is_busy           # what comes next is no whole answer: a server's, failed, partial
+    cdef bint ended             # the peer has closed the stream
     cdef int form               # what the list becomes
     cdef object items
     cdef size_t items_size      # bytes that its items took
@@ -1736,6 +1737,7 @@ cdef class Reader:
         cdef Py_ssize_t n = count
         if not 0 <= n <= <Py_ssize_t>self.room:
             raise ValueError(f"count: {n} is not within 0 and {self.room}")
+        self.not_ended()
         self.stop += <size_t>n
         self.room -= <size_t>n
 
@@ -1746,6 +1748,7 @@ cdef class Reader:
         messages are taken and the rest is copied.
         """
         cdef Py_buffer view
+        self.not_ended()
         self.room = 0
         if type(data) is bytes and PyBytes_GET_SIZE(data) >= STRAIGHT:
             # Behind messages that are not taken yet, one copy more does no harm.
@@ -1767,6 +1770,20 @@ cdef class Reader:
         if empty:
             self.read_straight(self.ahead)
 
+    def feed_eof(self):
+        """Say that the peer has closed the stream: nothing follows what has been fed.
+
+        Then `next()` gives what is whole, and at last None if the stream ended between two
+        messages; otherwise it raises DecodeError. Requests that still wait get no answer:
+        `pending_requests` says how many.
+        """
+        self.ended = True
+
+    cdef int not_ended(self) except -1:
+        if self.ended:
+            raise ValueError("bytes behind the end of the stream: feed_eof() has been called")
+        return 0
+
     # ---- messages
 
     def next(self):
@@ -1778,8 +1795,9 @@ cdef class Reader:
             expected into "batches", an EntryBatch or BytesColumn at a time, then the Response.
 
         Raises:
-            DecodeError: The stream is no Hot Rod, or answers what nobody asked. The offset counts
-                from the start of the stream. Every later call raises it again.
+            DecodeError: The stream is no Hot Rod, answers what nobody asked, or ended in the
+                middle of a message (`feed_eof`). The offset counts from the start of the stream.
+                Every later call raises it again.
             LimitError: A length or count exceeds a limit.
         """
         cdef object message = self.take_quick()
@@ -1808,8 +1826,20 @@ cdef class Reader:
                 message = self.resume()
             elif self.stop != self.at and <size_t>(self.stop - self.at) >= self.wanted:
                 message = self.take_request() if self.is_server else self.take_response()
-            if message is not None or not self.pull():
+            if message is not None:
                 return message
+            if not self.pull():
+                return self.fail_at_end() if self.ended else None
+
+    cdef object fail_at_end(self):
+        if self.partial is None and self.stop == self.at:
+            return None
+        name = "request" if self.is_server else "response"
+        if self.partial is not None:
+            name = f"{self.partial.op.name} {name}"
+        return self.fail(DecodeError(
+            "the stream ends in the middle of a message",
+            op=name, field="end", offset=self.taken + self.unread()))
 
     cdef object fail(self, object error):
         self.failure = error
