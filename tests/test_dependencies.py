@@ -22,8 +22,8 @@ DISTRIBUTIONS = {
     "google": "protobuf",
     "pytest": "pytest",
 }
-# Modules that are for users of an extra (pytest's plugin, for example) and may import it at once.
-EAGER: dict[str, str] = {}
+# Modules that are for users of an extra and may import it at once.
+EAGER = {"hotrod_codec.pytest_plugin": "pytest"}
 
 
 def in_a_new_process(code: str) -> list[str]:

@@ -27,7 +27,7 @@ LAYERS = [
     ["explain"],
     ["_terminal"],
     ["_demo", "_serve"],
-    ["cli", "integrations"],
+    ["cli", "integrations", "pytest_plugin"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from hotrod_codec import EmbeddedServer, Op, Status
+from hotrod_codec import CounterConfiguration, EmbeddedServer, Op, Status
 from hotrod_codec.server import CacheConfiguration
 from server.peer import Peer
 
@@ -66,6 +68,87 @@ def test_it_may_start_again_with_nothing_in_it() -> None:
         with server, Peer(server.address) as peer:
             assert peer.call(Op.SIZE)["size"] == 0
             peer.call(Op.PUT, key=b"k", value=b"v")
+
+
+def test_reset_leaves_nothing_but_addresses_and_connections() -> None:
+    caches: dict[str, CacheConfiguration | str | None] = {
+        "text": "text/plain",
+        "mortal": CacheConfiguration(lifespan=60),
+    }
+    with EmbeddedServer(caches=caches) as server, Peer(server.address) as peer:
+        uri = server.uri
+        peer.call(Op.ADD_CLIENT_LISTENER, listener_id=b"l", include_state=False)
+        for cache in ("", "text", "mortal"):
+            peer.call(Op.PUT, cache=cache, key=b"k", value=b"v")
+        task = {"name": b"new", "configuration": b"local-cache: {}"}
+        peer.call(Op.EXEC, task="@@cache@create", params=task)
+        peer.call(Op.EXEC, task="@@template@create", params=task)
+        peer.call(Op.EXEC, task="@@cache@remove", params={"name": b"text"})
+        peer.call(Op.COUNTER_CREATE, name="c", config=CounterConfiguration())
+        server.advance(3600)
+        server.faults.drop()
+        server.faults.retried_events = True
+        assert [event.op for event in peer.events] == [Op.CACHE_ENTRY_CREATED]
+        server.reset()
+
+        assert server.uri == uri
+        assert server.requests == {}
+        assert not server.faults.active
+        assert not server.faults.retried_events
+        names = json.loads(peer.call(Op.EXEC, task="@@cache@names", params={})["result"])
+        assert sorted(name for name in names if name[0] != "_") == ["default", "mortal", "text"]
+        found = peer.call(Op.EXEC, task="@@cache@templates", params={})["result"]
+        assert json.loads(found) == []
+        assert peer.call(Op.COUNTER_IS_DEFINED, name="c").status == Status.NOT_EXECUTED
+        for cache in ("", "text", "mortal"):
+            assert peer.call(Op.SIZE, cache=cache)["size"] == 0
+        # The connection is the same, and so is its listener; time is the world's again.
+        peer.call(Op.PUT, key=b"again", value=b"v")
+        assert [event.op for event in peer.events[1:]] == [
+            Op.CACHE_ENTRY_REMOVED,
+            Op.CACHE_ENTRY_CREATED,
+        ]
+        before = time.time() * 1000
+        peer.call(Op.PUT, cache="mortal", key=b"k", value=b"v")
+        metadata = peer.call(Op.GET_WITH_METADATA, cache="mortal", key=b"k").metadata
+        assert before - 1 <= metadata.created <= time.time() * 1000
+
+
+def test_reset_brings_nodes_back_and_sends_new_ones_away() -> None:
+    with EmbeddedServer(nodes=2) as server:
+        addresses = server.addresses
+        with Peer(server.address) as peer:
+            first = peer.told(Op.PUT, key=b"k", value=b"v")
+            server.start_node()
+            server.kill_node(0)
+            server.reset()
+        assert server.addresses == addresses
+        with Peer(server.address) as peer:
+            topology = peer.told(Op.PING, topology_id=first.id)
+            assert list(topology.servers) == addresses
+            assert peer.call(Op.SIZE)["size"] == 0
+        server.stop_node(0)
+        server.stop_node(1)
+        server.reset()
+        assert server.addresses == addresses
+
+
+def test_reset_makes_one_node_alone_again() -> None:
+    with EmbeddedServer() as server:
+        server.start_node()
+        server.reset()
+        assert len(server.addresses) == 1
+        with Peer(server.address) as peer:
+            assert peer.call(Op.PING, intelligence=3, topology_id=-1).topology is None
+
+
+def test_reset_starts_a_server_that_was_stopped() -> None:
+    with EmbeddedServer() as server:
+        addresses = server.addresses
+        server.start_node()
+        server.stop()
+        server.reset()
+        assert server.addresses == addresses
 
 
 def test_a_port_that_is_taken() -> None:

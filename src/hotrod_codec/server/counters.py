@@ -85,6 +85,11 @@ class Counters:
             self._cache = Cache(COUNTER_CACHE, CacheConfiguration(), self._cluster)
         return self._cache
 
+    def clear(self) -> None:
+        """No counter is defined any more."""
+        self.defined.clear()
+        self._cache = None
+
     def join(self, node: int) -> None:
         if self._cache is not None:
             self._cache.join(node)

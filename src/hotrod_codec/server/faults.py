@@ -126,7 +126,7 @@ class Faults:
         """Nothing goes wrong any more."""
         with self._lock:
             self._arranged.clear()
-            self.active = False
+            self.active = self.retried_events = False
 
     def take(self, node: int, op: Op) -> Fault | None:
         """What shall go wrong with the next answer of a node; that has then happened."""

@@ -469,6 +469,7 @@ class Cluster:
     Attributes:
         members: The nodes that are there, by number, in the order of their joining.
         clustered: Whether topologies are told at all: there are, or were, several nodes.
+        changed: Whether nodes came or went.
     """
 
     now: Callable[[], int]
@@ -478,6 +479,7 @@ class Cluster:
     clustered: bool = False
     default_cache: str | None = None
     default_mode: str = DISTRIBUTED
+    changed: bool = False
     members: list[int] = field(default_factory=list)
     caches: dict[str, Cache] = field(default_factory=dict)
     templates: dict[str, CacheConfiguration] = field(default_factory=dict)
@@ -485,6 +487,14 @@ class Cluster:
     versions: Iterator[int] = field(
         default_factory=lambda: itertools.count(secrets.randbits(61) + 1)
     )
+
+    def begin(self, nodes: int) -> None:
+        """So many nodes, and no cache yet."""
+        self.members[:] = range(nodes)
+        self.clustered = nodes > 1
+        self.changed = False
+        self.caches.clear()
+        self.templates.clear()
 
     def create(self, name: str, configuration: CacheConfiguration) -> Cache:
         cache = self.caches[name] = Cache(name, configuration, self)
@@ -500,11 +510,13 @@ class Cluster:
         return None if self.default_cache is None else self.caches.get(self.default_cache)
 
     def join(self, node: int) -> None:
+        self.changed = self.clustered = True
         self.members.append(node)
         for cache in self.caches.values():
             cache.join(node)
 
     def leave(self, node: int, *, hand_over: bool) -> None:
+        self.changed = True
         self.members.remove(node)
         for cache in self.caches.values():
             cache.leave(node, hand_over=hand_over)

@@ -188,7 +188,6 @@ class EmbeddedServer:
             num_segments=num_segments,
             num_owners=num_owners,
             max_entries=max_entries,
-            clustered=nodes > 1,
             default_cache=default_cache,
         )
         guarded = bool(self._users) or mechanisms is not None
@@ -204,6 +203,7 @@ class EmbeddedServer:
         self._most_bytes = max_request + 2**16
         self._most_connections = max_connections
         self._nodes = [Node(self, i, port + i if port else 0) for i in range(nodes)]
+        self._size = nodes
         self._configurations = {default_cache: CacheConfiguration()} | {
             name: _configuration(given) for name, given in (caches or {}).items()
         }
@@ -259,6 +259,37 @@ class EmbeddedServer:
         if thread.is_alive():
             raise TransportError("the server's thread does not end")
 
+    def reset(self) -> None:
+        """Begin anew at the same addresses, as between two tests.
+
+        The caches are as they were given, and empty; other caches, templates and counters are
+        gone, as are faults and what `requests` counted and `advance` added. Nodes that left are
+        there again, new ones are not. Connections stay, unless nodes came or went, and listeners
+        are told of the entries that go. A server that was stopped starts.
+        """
+        self.faults.clear()
+        if self._thread is None:
+            del self._nodes[self._size :]
+            self.start()
+        else:
+            self._wait(self._reset())
+
+    async def _reset(self) -> None:
+        if self._cluster.changed:
+            await asyncio.gather(*(node.stop(gently=True) for node in self._nodes))
+            del self._nodes[self._size :]
+            for node in self._nodes:
+                await node.start()
+            self._begin()
+            return
+        before = dict(self._cluster.caches)
+        for cache in before.values():
+            cache.clear()
+        self._begin()
+        for cache in self._cluster.caches.values():
+            if cache.name in before:
+                cache.watchers = before[cache.name].watchers
+
     def _end(self) -> None:
         if self._ending is not None:
             self._ending.set()
@@ -280,7 +311,7 @@ class EmbeddedServer:
         try:
             for node in self._nodes:
                 await node.start()
-            self._fill_cluster()
+            self._begin()
             reaping = asyncio.ensure_future(self._reap())
             ready.set_result(None)
             await ending.wait()
@@ -288,10 +319,13 @@ class EmbeddedServer:
         finally:
             await asyncio.gather(*(node.stop(gently=True) for node in self._nodes))
 
-    def _fill_cluster(self) -> None:
+    def _begin(self) -> None:
+        """Nothing has happened yet."""
+        self._ahead = 0
+        self._counts[:] = [0] * len(self._counts)
+        self._handler.counters.clear()
         cluster = self._cluster
-        cluster.members[:] = range(len(self._nodes))
-        cluster.caches.clear()
+        cluster.begin(len(self._nodes))
         for name, configuration in self._configurations.items():
             cluster.create(name, configuration)
         create_schema_cache(cluster)
@@ -392,7 +426,6 @@ class EmbeddedServer:
         if node.running:
             raise ValueError(f"node {number} runs already")
         await node.start()
-        self._cluster.clustered = True
         self._cluster.join(number)
         self._handler.counters.join(number)
         return number
