@@ -200,6 +200,15 @@ bench-docs: $(VENV)/.dev ## write docs/performance.md's table of goals from benc
 bench-scale: bench-tools ## cost and memory per entry by size: docs/performance.md, docs/*.svg
 	nice $(BIN)/python -m bench.scale $(ARGS)
 
+# The server, the Java client and an embedded server each in a process of its own.
+.PHONY: bench-client
+bench-client: build $(VENV)/.bench ## the client beside Java's and bare sockets (needs Java 17 and Maven, 4 minutes)
+	PYTHONPATH=tests $(BIN)/python -m bench.client $(ARGS)
+
+.PHONY: bench-client-docs
+bench-client-docs: build ## write docs/performance.md's table of the client from bench-result.client.json
+	PYTHONPATH=tests $(BIN)/python -m bench.client --docs bench-result.client.json
+
 # BASE is built as this tree is, and only once: build/gate/COMMIT. Both are timed in one process.
 BASE ?= origin/main
 .PHONY: bench-gate

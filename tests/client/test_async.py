@@ -6,10 +6,18 @@ import asyncio
 import random
 import threading
 import time
+from typing import cast
 
 import pytest
 
-from hotrod_codec import AsyncClient, EmbeddedServer, Op, ServerAddress, TransportError
+from hotrod_codec import (
+    AsyncClient,
+    EmbeddedServer,
+    Op,
+    ServerAddress,
+    TransportError,
+    Version,
+)
 from hotrod_codec.client._async.driver import Connection
 from hotrod_codec.client.config import Configuration
 
@@ -166,6 +174,29 @@ def test_what_is_received_into_is_shared_by_its_slices() -> None:
         view = Connection(ServerAddress("h", 1), Configuration()).get_buffer(-1)
         view[3:][0:1] = b"x"
         assert view[3] == ord("x")
+
+    asyncio.run(main())
+
+
+def test_other_loops_have_transports_of_their_own() -> None:
+    """uvloop's are no asyncio.Transport."""
+
+    class Transport:
+        def get_extra_info(self, name: str) -> None:
+            return None
+
+        def write(self, data: bytes) -> None:
+            written.append(data)
+
+    written: list[bytes] = []
+
+    async def main() -> None:
+        connection = Connection(ServerAddress("h", 1), Configuration())
+        connection.connection_made(cast(asyncio.BaseTransport, Transport()))
+        greeting = asyncio.ensure_future(connection.greet(Version.V3_1, encrypted=False))
+        await asyncio.sleep(0)
+        assert len(written) == 1
+        greeting.cancel()
 
     asyncio.run(main())
 

@@ -75,6 +75,9 @@ _LEGACY_OPENS = (
     "java.security.sasl/com.sun.security.sasl.digest",
 )
 
+# Short-lived servers: less work before the first answer matters more than speed.
+_QUICK_START = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
 # A server that stops at its configuration leaves its JVM running; only the log tells.
 _STARTED = re.compile(r"ISPN080001|^READY", re.MULTILINE)
 _TAKEN = re.compile("BindException|Address already in use|Unable to start JGroups Channel")
@@ -390,6 +393,7 @@ class Infinispan:
         port: Node i listens on port + i; free ports when None.
         wait: Seconds within which all nodes have to be ready.
         detached: The servers outlive this process; `end(nodes)` is the caller's business.
+        jvm: Options of each server's JVM; by default those that let it start quickly.
     """
 
     def __init__(
@@ -405,6 +409,7 @@ class Infinispan:
         port: int | None = None,
         wait: float = 120.0,
         detached: bool = False,
+        jvm: Sequence[str] = _QUICK_START,
     ) -> None:
         if tls and is_legacy(version):
             raise LaunchError(f"{version} offers no TLS here")
@@ -424,6 +429,7 @@ class Infinispan:
         self._port = port
         self._wait = wait
         self._detached = detached
+        self._jvm = jvm
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -522,10 +528,7 @@ class Infinispan:
         class_path, *main = arguments
         command = [
             tool("java"),
-            "-Xmx256m",
-            # Short-lived servers: less work before the first answer matters more than speed.
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
+            *self._jvm,
             "-Djava.net.preferIPv4Stack=true",
             f"-Djgroups.bind_addr={HOST}",
             f"-Djava.io.tmpdir={folder}",
