@@ -287,6 +287,11 @@ class ProtoStreamMarshaller(_Base):
         self._type = type
         self._types = types
 
+    @property
+    def types(self) -> protostream.MessageTypes | None:
+        """The user's classes."""
+        return self._types
+
     def encode(self, value: Any, /) -> bytes:
         """A WrappedMessage; errors as those of hotrod_codec.protostream.encode."""
         return protostream.encode(value, type=self._type, types=self._types)

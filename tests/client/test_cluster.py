@@ -19,9 +19,9 @@ from hotrod_codec import (
     TransportError,
     segment_of,
 )
-from hotrod_codec.client.cluster import Cluster, RoundRobin, may_retry
+from hotrod_codec.client.cluster import Call, Cluster, RoundRobin, Statement, may_retry
 from hotrod_codec.client.config import Configuration
-from hotrod_codec.client.session import ConnectError, NotSentError
+from hotrod_codec.client.session import ConnectError, Header, NotSentError
 from hotrod_codec.errors import server_error
 
 A, B, C, D = (ServerAddress(name, 1) for name in "abcd")
@@ -244,7 +244,15 @@ def too_large() -> Exception:
 def test_what_may_be_tried_again(
     error: Exception, read: bool, write: bool, allowed_write: bool
 ) -> None:
-    assert may_retry(error, Op.GET, retry_writes=False) is read
+    assert may_retry(error, reads=True, retry_writes=False) is read
+    assert may_retry(error, reads=False, retry_writes=False) is write
+    assert may_retry(error, reads=False, retry_writes=True) is allowed_write
+
+
+def test_what_reads() -> None:
+    state, header = cluster().cache(""), Header("")
+    for op in (Op.GET, Op.QUERY, Op.SIZE):
+        assert Call(op, state, header).reads
     for op in (Op.PUT, Op.CLEAR, Op.EXEC, Op.COUNTER_ADD_AND_GET):
-        assert may_retry(error, op, retry_writes=False) is write
-        assert may_retry(error, op, retry_writes=True) is allowed_write
+        assert not Call(op, state, header).reads
+    assert not Statement(Op.QUERY, state, header).reads

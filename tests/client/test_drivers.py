@@ -83,6 +83,20 @@ def test_reads_are_tried_again_and_writes_are_not(
     assert cache.get("a") == "C"
 
 
+def test_queries_are_tried_again_and_statements_are_not(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    """They are the same operation."""
+    cache = make(server, max_retries=2).cache(values="protostream")
+    server.faults.cut(0, op=Op.QUERY, times=None)
+    with pytest.raises(TransportError):
+        cache.query("from Person")
+    assert server.requests[Op.QUERY] == 3
+    with pytest.raises(TransportError):
+        cache.execute_statement("delete from Person")
+    assert server.requests[Op.QUERY] == 4
+
+
 def test_writes_are_tried_again_if_the_caller_says_so(
     server: EmbeddedServer, make: Callable[..., Any]
 ) -> None:

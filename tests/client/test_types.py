@@ -6,7 +6,14 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any, assert_type
 
 from hotrod_codec import AsyncCache, AsyncClient, Cache, Client, EmbeddedServer
-from hotrod_codec.client import CacheEvent, Counter, Listener, MetadataValue, Multimap
+from hotrod_codec.client import (
+    CacheEvent,
+    Counter,
+    Listener,
+    MetadataValue,
+    Multimap,
+    QueryResult,
+)
 from hotrod_codec.marshallers import BYTES, JSON, TEXT
 
 
@@ -28,6 +35,7 @@ def test_sync(server: EmbeddedServer) -> None:
         assert_type(text.keys(), Generator[str, None])
         assert_type(text.compute("a", lambda key, value: (value or "") + key), str | None)
         assert_type(text.stats(), dict[str, int])
+        assert_type(client.admin.schemas.names(), list[str])
         assert_type(client.multimap("default"), Multimap[str, str])
         assert_type(client.counters.get("n"), Counter)
         with text.add_listener() as events:
@@ -35,10 +43,18 @@ def test_sync(server: EmbeddedServer) -> None:
             assert_type(events.next(0), CacheEvent[str] | None)
 
 
+def what_the_embedded_server_cannot_do(text: Cache[str, str]) -> None:
+    assert_type(text.query("from P"), QueryResult[str])
+    assert_type(text.query("from P").entities, list[str])
+    assert_type(text.query("select p from P").rows, list[tuple[Any, ...]])
+    assert_type(text.execute_statement("delete from P"), int)
+
+
 async def what_is_checked_only(client: AsyncClient) -> None:
     text = assert_type(client.cache(), AsyncCache[str, str])
     assert_type(await text.get("a"), str | None)
     assert_type(await text.get_all(["a"]), dict[str, str])
+    assert_type(await text.query("from P"), QueryResult[str])
     assert_type(text.entries(), AsyncGenerator[tuple[str, str], None])
     assert_type(client.cache("b", keys=BYTES, values=BYTES), AsyncCache[bytes, bytes])
     async for key, value in text.entries():

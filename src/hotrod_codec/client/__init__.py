@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         CounterMissingError,
         EventKind,
         MetadataValue,
+        QueryResult,
     )
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Listener",
     "MetadataValue",
     "Multimap",
+    "QueryResult",
     "RoundRobin",
 ]
 
@@ -85,6 +87,7 @@ _HOMES = {
     "Listener": "_sync.listeners",
     "MetadataValue": "results",
     "Multimap": "_sync.multimap",
+    "QueryResult": "results",
     "RoundRobin": "cluster",
 }
 

@@ -35,6 +35,7 @@ __all__ = [
     "Cluster",
     "RoundRobin",
     "Routing",
+    "Statement",
     "may_retry",
 ]
 
@@ -223,6 +224,21 @@ class Call:
         self.key = key
         self.into: Into = into
 
+    @property
+    def reads(self) -> bool:
+        """Whether it may be done twice without anybody noticing."""
+        return self.op in READS
+
+
+class Statement(Call):
+    """A query that deletes what it finds."""
+
+    __slots__ = ()
+
+    @property
+    def reads(self) -> bool:
+        return False
+
 
 class Cluster:
     """The servers of a client.
@@ -408,18 +424,18 @@ class Cluster:
             state.balancer.set_servers(self._seeds)
 
 
-def may_retry(error: BaseException, op: Op, *, retry_writes: bool) -> bool:
+def may_retry(error: BaseException, *, reads: bool, retry_writes: bool) -> bool:
     """Whether a request may be tried again after `error`.
 
-    Reads always, if it makes sense. Writes only if they were surely not done: otherwise they could
-    be done twice, or overwrite what came in between; `retry_writes` allows that.
+    Those that read always, if it makes sense. Writes only if they were surely not done: otherwise
+    they could be done twice, or overwrite what came in between; `retry_writes` allows that.
     """
     if isinstance(error, NotSentError):
         return True
     if isinstance(error, TransportError):
-        return (op in READS or retry_writes) and not _is_too_large(error)
+        return (reads or retry_writes) and not _is_too_large(error)
     if isinstance(error, RequestTimeoutError | NodeSuspectedError | IllegalLifecycleStateError):
-        return op in READS or retry_writes
+        return reads or retry_writes
     return False
 
 

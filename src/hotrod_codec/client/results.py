@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hotrod_codec.errors import HotRodError
 from hotrod_codec.values import Metadata
@@ -15,6 +15,7 @@ __all__ = [
     "CounterMissingError",
     "EventKind",
     "MetadataValue",
+    "QueryResult",
 ]
 
 K = TypeVar("K")
@@ -85,3 +86,34 @@ class CacheEvent(Generic[K]):
     version: int | None = None
     retried: bool = False
     data: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult(Generic[V]):
+    """What a query found: the rows that were wanted, and how many there are.
+
+    Attributes:
+        rows: Each the tuple of its columns; without "select" of one, the entity.
+        selects: Whether the query has "select", as far as the answer shows it: in JSON, rows do.
+        hit_count: How many there are in all; None: the server did not say.
+        hit_count_exact: Whether it counted them to the end; None: servers until 11 do not say.
+    """
+
+    rows: list[tuple[Any, ...]] = field(repr=False)
+    selects: bool
+    hit_count: int | None
+    hit_count_exact: bool | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def entities(self) -> list[V]:
+        """The values of the entries that were found.
+
+        Raises:
+            TypeError: The query has "select": there are columns.
+        """
+        if self.selects:
+            raise TypeError("the query selects columns, which `rows` has")
+        return [row[0] for row in self.rows]

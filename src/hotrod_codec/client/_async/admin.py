@@ -8,6 +8,7 @@ from typing import TypeAlias
 from hotrod_codec import admin
 from hotrod_codec.admin import AdminFlag, SchemaChange, SchemaOp, SchemaRemoval
 from hotrod_codec.client._async.dispatch import Dispatcher
+from hotrod_codec.client._async.schemas import AsyncSchemas
 
 __all__ = ["AsyncAdmin"]
 
@@ -80,6 +81,10 @@ class AsyncAdmin:
         """Build the index of a cache anew."""
         await self._dispatcher.run(admin.reindex_cache(name))
 
+    async def update_index_schema(self, name: str) -> None:
+        """Let the index of a cache follow its changed schema; not in 9.4."""
+        await self._dispatcher.run(admin.update_index_schema(name))
+
     async def create_template(self, name: str, configuration: str, *, flags: _Flags = ()) -> None:
         """Create a template from a configuration."""
         await self._dispatcher.run(admin.create_template(name, configuration, flags=flags))
@@ -88,11 +93,16 @@ class AsyncAdmin:
         """Remove a template."""
         await self._dispatcher.run(admin.remove_template(name, flags=flags))
 
+    @property
+    def schemas(self) -> AsyncSchemas:
+        """The Protobuf schemas of the servers, whatever their version."""
+        return AsyncSchemas(self._dispatcher)
+
     async def create_or_update_schema(
         self, name: str, content: str, op: SchemaOp | str = SchemaOp.SAVE, *, force: bool = False
     ) -> SchemaChange:
-        """Register a Protobuf schema (servers since 16); what was done, and what is wrong with
-        it."""
+        """Register a Protobuf schema (servers since 16; `schemas` does in all); what was done, and
+        what is wrong with it."""
         return await self._dispatcher.run(
             admin.create_or_update_schema(name, content, op, force=force)
         )

@@ -11,8 +11,9 @@ from hotrod_codec import EntryBatch, Response, segment_of
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.iteration import KEYS_ONLY, Iteration
 from hotrod_codec.client._async.listeners import AsyncListener, kinds_of
-from hotrod_codec.client.cluster import Call
-from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue
+from hotrod_codec.client.cluster import Call, Statement
+from hotrod_codec.client.queries import Query, deletes
+from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue, QueryResult
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import PROTOSTREAM, Marshaller
@@ -636,6 +637,77 @@ class AsyncCache(Generic[K, V]):
         if stored is None or stored.name in (sent, "application/octet-stream"):
             return lambda key: segment_of(key, count)
         return None
+
+    # ---- queries
+
+    async def query(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        offset: int | None = None,
+        max_results: int | None = None,
+        local: bool = False,
+        hit_count_accuracy: int | None = None,
+    ) -> QueryResult[V]:
+        """What a query finds. Servers answer queries of caches that store protostream or Java
+        objects, by schemas that they have; see `AsyncAdmin.schemas`.
+
+        Args:
+            query: In the language Ickle: "from example.Person p where p.age > :age".
+            parameters: The values of those in the query.
+            offset: How many rows to leave out.
+            max_results: How many rows to give; None: what the cache has configured, usually 100.
+            local: Only what one server has, no matter which.
+            hit_count_accuracy: Up to how many to count exactly; 1 if nobody wants to know; None:
+                what the cache has configured, usually 10,000.
+
+        Raises:
+            EncodeError: It is a statement; or values are JSON, which is too new for the version.
+
+        Hot Rod: QUERY 0x1F, since 1.3; in JSON, where values are, since 2.9.
+        """
+        if deletes(query):
+            raise EncodeError("execute_statement is for what deletes", op="QUERY", field="query")
+        asked = self._query(
+            query,
+            parameters,
+            start_offset=offset,
+            max_results=max_results,
+            local=local,
+            hit_count_accuracy=hit_count_accuracy,
+        )
+        return await self._ask(asked, Call)
+
+    async def execute_statement(
+        self, statement: str, parameters: Mapping[str, Any] | None = None, *, local: bool = False
+    ) -> int:
+        """Run a statement, such as "delete from example.Person p where p.age > :age"; how many
+        entries it removed. It is not tried again as queries are. Server 9.4 has none.
+
+        Args:
+            statement, parameters, local: As for `query`.
+
+        Hot Rod: QUERY 0x1F.
+        """
+        if not deletes(statement):
+            raise EncodeError("this is no delete statement", op="QUERY", field="statement")
+        result = await self._ask(self._query(statement, parameters, local=local), Statement)
+        return result.hit_count or 0
+
+    def _query(self, query: str, parameters: Mapping[str, Any] | None, **more: Any) -> Query[V]:
+        legacy_server = self._dispatcher.configuration.legacy_server
+        return Query(
+            query, self._values, parameters=parameters, legacy_server=legacy_server, **more
+        )
+
+    async def _ask(self, query: Query[V], kind: type[Call]) -> QueryResult[V]:
+        if not self._ready:
+            await self._prepare()
+        header = Header(self._name, self._flags & ~_FORCE, query.media_type, query.media_type)
+        fields = {"query": query.payload(self._state.version)}
+        answer = await self._dispatcher.execute(kind(Op.QUERY, self._state, header, fields))
+        return query.result(answer.result)
 
     # ---- events
 

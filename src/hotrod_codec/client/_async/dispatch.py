@@ -67,18 +67,19 @@ class Dispatcher:
                 now = clock()
                 tried.append(server)
                 self._note(server, error, now)
-                self._raise_unless_again(call.op, error, tried, deadline - now)
+                self._raise_unless_again(call, error, tried, deadline - now)
 
     def _note(self, server: ServerAddress, error: Exception, now: float) -> None:
         if isinstance(error, ConnectError):
             self.cluster.server_failed(server, now)
 
     def _raise_unless_again(
-        self, op: Op, error: HotRodError, tried: list[ServerAddress], left: float
+        self, call: Call, error: HotRodError, tried: list[ServerAddress], left: float
     ) -> None:
         """Raise `error` unless the request may be tried once more."""
-        again = may_retry(error, op, retry_writes=self._retry_writes) and not self.driver.closed
-        if again and left > 0 and len(tried) <= self.configuration.max_retries:
+        again = may_retry(error, reads=call.reads, retry_writes=self._retry_writes)
+        again = again and not self.driver.closed and left > 0
+        if again and len(tried) <= self.configuration.max_retries:
             logger.info("%s, trying again", error)
             return
         if len(tried) > 1:
@@ -202,7 +203,7 @@ class Dispatcher:
     def _failed_for_now(self, call: Call, result: Response | Exception) -> bool:
         if not isinstance(result, Exception) or self.driver.closed:
             return False
-        return may_retry(result, call.op, retry_writes=self._retry_writes)
+        return may_retry(result, reads=call.reads, retry_writes=self._retry_writes)
 
     # ---- one connection for several requests
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from hotrod_codec import admin
 from hotrod_codec.admin import AdminFlag, SchemaChange, SchemaOp, SchemaRemoval
 from hotrod_codec.client._sync.dispatch import Dispatcher
+from hotrod_codec.client._sync.schemas import Schemas
 
 __all__ = ["Admin"]
 
@@ -83,6 +84,10 @@ class Admin:
         """Build the index of a cache anew."""
         self._dispatcher.run(admin.reindex_cache(name))
 
+    def update_index_schema(self, name: str) -> None:
+        """Let the index of a cache follow its changed schema; not in 9.4."""
+        self._dispatcher.run(admin.update_index_schema(name))
+
     def create_template(self, name: str, configuration: str, *, flags: _Flags = ()) -> None:
         """Create a template from a configuration."""
         self._dispatcher.run(admin.create_template(name, configuration, flags=flags))
@@ -91,11 +96,16 @@ class Admin:
         """Remove a template."""
         self._dispatcher.run(admin.remove_template(name, flags=flags))
 
+    @property
+    def schemas(self) -> Schemas:
+        """The Protobuf schemas of the servers, whatever their version."""
+        return Schemas(self._dispatcher)
+
     def create_or_update_schema(
         self, name: str, content: str, op: SchemaOp | str = SchemaOp.SAVE, *, force: bool = False
     ) -> SchemaChange:
-        """Register a Protobuf schema (servers since 16); what was done, and what is wrong with
-        it."""
+        """Register a Protobuf schema (servers since 16; `schemas` does in all); what was done, and
+        what is wrong with it."""
         return self._dispatcher.run(
             admin.create_or_update_schema(name, content, op, force=force)
         )

@@ -188,4 +188,4 @@ class Iteration:
 
 def _may_go_on(error: HotRodError) -> bool:
     """An iteration reads."""
-    return may_retry(error, Op.GET, retry_writes=False)
+    return may_retry(error, reads=True, retry_writes=False)
