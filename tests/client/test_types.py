@@ -13,6 +13,8 @@ from hotrod_codec.client import (
     MetadataValue,
     Multimap,
     QueryResult,
+    ValueReader,
+    ValueWriter,
 )
 from hotrod_codec.marshallers import BYTES, JSON, TEXT
 
@@ -36,6 +38,13 @@ def test_sync(server: EmbeddedServer) -> None:
         assert_type(text.compute("a", lambda key, value: (value or "") + key), str | None)
         assert_type(text.stats(), dict[str, int])
         assert_type(client.admin.schemas.names(), list[str])
+        with text.put_stream("s") as target:
+            assert_type(target, ValueWriter)
+            assert_type(target.write(b"v"), int)
+        source = assert_type(text.get_stream("s"), ValueReader | None)
+        assert source is not None
+        assert_type(source.read(), bytes)
+        assert_type(next(iter(source), b""), bytes)
         assert_type(client.multimap("default"), Multimap[str, str])
         assert_type(client.counters.get("n"), Counter)
         with text.add_listener() as events:
@@ -54,6 +63,12 @@ async def what_is_checked_only(client: AsyncClient) -> None:
     text = assert_type(client.cache(), AsyncCache[str, str])
     assert_type(await text.get("a"), str | None)
     assert_type(await text.get_all(["a"]), dict[str, str])
+    async with await text.put_stream("s") as target:
+        await target.write(b"v")
+    source = await text.get_stream("s")
+    assert source is not None
+    async for chunk in source:
+        assert_type(chunk, bytes)
     assert_type(await text.query("from P"), QueryResult[str])
     assert_type(text.entries(), AsyncGenerator[tuple[str, str], None])
     assert_type(client.cache("b", keys=BYTES, values=BYTES), AsyncCache[bytes, bytes])

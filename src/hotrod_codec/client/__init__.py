@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from hotrod_codec.client._async.counters import AsyncCounter, AsyncCounters
     from hotrod_codec.client._async.listeners import AsyncListener
     from hotrod_codec.client._async.multimap import AsyncMultimap
+    from hotrod_codec.client._async.schemas import AsyncSchemas
+    from hotrod_codec.client._async.streams import AsyncValueReader, AsyncValueWriter
     from hotrod_codec.client._sync.admin import Admin
     from hotrod_codec.client._sync.cache import Cache
     from hotrod_codec.client._sync.client import Client
     from hotrod_codec.client._sync.counters import Counter, Counters
     from hotrod_codec.client._sync.listeners import Listener
     from hotrod_codec.client._sync.multimap import Multimap
+    from hotrod_codec.client._sync.schemas import Schemas
+    from hotrod_codec.client._sync.streams import ValueReader, ValueWriter
     from hotrod_codec.client.cluster import Balancer, RoundRobin
     from hotrod_codec.client.config import CacheSettings, ClusterSettings, Configuration
     from hotrod_codec.client.results import (
@@ -44,6 +48,9 @@ __all__ = [
     "AsyncCounters",
     "AsyncListener",
     "AsyncMultimap",
+    "AsyncSchemas",
+    "AsyncValueReader",
+    "AsyncValueWriter",
     "Balancer",
     "Cache",
     "CacheEvent",
@@ -61,6 +68,9 @@ __all__ = [
     "Multimap",
     "QueryResult",
     "RoundRobin",
+    "Schemas",
+    "ValueReader",
+    "ValueWriter",
 ]
 
 _HOMES = {
@@ -72,6 +82,9 @@ _HOMES = {
     "AsyncCounters": "_async.counters",
     "AsyncListener": "_async.listeners",
     "AsyncMultimap": "_async.multimap",
+    "AsyncSchemas": "_async.schemas",
+    "AsyncValueReader": "_async.streams",
+    "AsyncValueWriter": "_async.streams",
     "Balancer": "cluster",
     "Cache": "_sync.cache",
     "CacheEvent": "results",
@@ -89,6 +102,9 @@ _HOMES = {
     "Multimap": "_sync.multimap",
     "QueryResult": "results",
     "RoundRobin": "cluster",
+    "Schemas": "_sync.schemas",
+    "ValueReader": "_sync.streams",
+    "ValueWriter": "_sync.streams",
 }
 
 if not TYPE_CHECKING:  # for type checkers there are no other names than those above

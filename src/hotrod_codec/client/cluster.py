@@ -71,6 +71,8 @@ READS: Final = frozenset(
         Op.CONTAINS_ENTRY_MULTIMAP,
         Op.CONTAINS_KEY_MULTIMAP,
         Op.CONTAINS_VALUE_MULTIMAP,
+        Op.START_GET_STREAM,
+        Op.START_PUT_STREAM,
     }
 )
 """What may be done twice without anybody noticing."""

@@ -207,6 +207,38 @@ class Dispatcher:
 
     # ---- one connection for several requests
 
+    async def hold(self, call: Call) -> tuple[Connection, Response]:
+        """The answer to a request, and the connection that it came by: `driver.let_go` of it."""
+        deadline = clock() + self.configuration.operation_timeout
+        tried: list[ServerAddress] = []
+        while True:
+            server = self.cluster.choose(call.state, call.key, tried, clock())
+            try:
+                connection = await self.driver.hold(server, deadline)
+                try:
+                    return connection, await self.ask(connection, call)
+                except BaseException:
+                    self.driver.let_go(connection)
+                    raise
+            except (TransportError, RequestTimeoutError, ServerError) as error:
+                now = clock()
+                tried.append(server)
+                self._note(server, error, now)
+                self._raise_unless_again(call, error, tried, deadline - now)
+
+    async def ask(self, connection: Connection, call: Call) -> Response:
+        """The answer to one request by a connection that is held.
+
+        Raises:
+            HotRodError: There is none, or it is an error answer.
+        """
+        generation = self.cluster.generation
+        limit = self.configuration.request_timeout
+        answer = await connection.request(call, clock() + limit)
+        self.learn(call.state, answer, generation)
+        answer.raise_for_status()
+        return answer
+
     async def connection(
         self, state: CacheState, tried: list[ServerAddress], *, dedicated: bool = False
     ) -> Connection:

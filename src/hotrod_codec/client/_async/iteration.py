@@ -139,15 +139,9 @@ class Iteration:
             driver.let_go(connection)
 
     async def _call(self, connection: Connection, op: Op, fields: dict[str, Any]) -> Response:
-        generation = self._dispatcher.cluster.generation
         into: Into = self._into if op is Op.ITERATION_NEXT else "pairs"
         call = Call(op, self._state, self._header, fields, into=into)
-        limit = self._dispatcher.configuration.request_timeout
-        answer = await connection.request(call, clock() + limit)
-        if answer.topology is not None:
-            self._dispatcher.learn(self._state, answer, generation)
-        answer.raise_for_status()
-        return answer
+        return await self._dispatcher.ask(connection, call)
 
     async def _end(self, connection: Connection, iteration_id: str) -> None:
         """The server may forget it. If it does not hear that, it will in a few minutes."""

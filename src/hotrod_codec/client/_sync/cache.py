@@ -14,6 +14,13 @@ from hotrod_codec import EntryBatch, Response, segment_of
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.iteration import KEYS_ONLY, Iteration
 from hotrod_codec.client._sync.listeners import Listener, kinds_of
+from hotrod_codec.client._sync.streams import (
+    CHUNK_SIZE,
+    ValueReader,
+    ValueWriter,
+    reading,
+    writing,
+)
 from hotrod_codec.client.cluster import Call, Statement
 from hotrod_codec.client.queries import Query, deletes
 from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue, QueryResult
@@ -445,6 +452,75 @@ class Cache(Generic[K, V]):
             calls.append(Call(Op.PUT, self._state, self._header, fields, place))
         self._dispatcher.execute_many(calls)
 
+    # ---- long values
+
+    def get_stream(self, key: K, *, chunk_size: int = CHUNK_SIZE) -> ValueReader | None:
+        """The value under a key, to be read in chunks; None: there is none.
+
+        Args:
+            chunk_size: How many bytes come at once.
+
+        Raises:
+            EncodeError: The version is older than 4.1.
+
+        Hot Rod: START_GET_STREAM 0xE9, NEXT_GET_STREAM 0xE7, END_GET_STREAM 0xE5; since 4.1.
+        """
+        fields = {"batch_size": _positive("chunk_size", chunk_size)}
+        call = self._stream_of(Op.START_GET_STREAM, key, fields)
+        answers = reading(self._dispatcher, call)
+        first = next(answers, None)
+        return None if first is None else ValueReader(first, answers)
+
+    def put_stream(
+        self,
+        key: K,
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+        if_absent: bool = False,
+        version: int | None = None,
+        chunk_size: int = CHUNK_SIZE,
+    ) -> ValueWriter:
+        """Store a value that is written in chunks.
+
+        Args:
+            if_absent: Unless there is a value already.
+            version: If the entry still has this version, as `get_with_metadata` told it.
+            chunk_size: How many bytes are sent at once.
+
+        Raises:
+            EncodeError: The version is older than 4.1.
+
+        Hot Rod: START_PUT_STREAM 0xEF, NEXT_PUT_STREAM 0xED, END_PUT_STREAM 0xEB; since 4.1.
+        """
+        if if_absent and version is not None:
+            raise EncodeError("either if_absent or a version", op="PUT_STREAM", field="version")
+        if version is not None:
+            _positive("version", version)  # others say something else in these requests
+        size = _positive("chunk_size", chunk_size)
+        life = {"lifespan": lifespan, "max_idle": max_idle}
+        fields = {"entry_version": -1 if if_absent else version or 0, **life}
+        call = self._stream_of(Op.START_PUT_STREAM, key, fields)
+        op, more = Op.PUT, life
+        if if_absent:
+            op = Op.PUT_IF_ABSENT
+        elif version is not None:
+            op, more = Op.REPLACE_IF_UNMODIFIED, {"entry_version": version, **life}
+        whole = {"key": call.fields["key"], "value": b"", **more}
+        nothing = Call(op, self._state, self._header, whole, call.key)
+        answers = writing(self._dispatcher, call)
+        next(answers)
+        return ValueWriter(self._dispatcher, answers, size, nothing)
+
+    def _stream_of(self, op: Op, key: K, fields: dict[str, Any]) -> Call:
+        if not self._ready:
+            self._prepare()
+        if self._state.version < Version.V4_1:
+            raise EncodeError("values come in chunks from version 4.1 on", op=op.name)
+        data = self._encode_key(key)
+        place = self._place(key, data)
+        return Call(op, self._state, self._header, {"key": data, **fields}, place)
+
     # ---- the whole cache
 
     def size(self) -> int:
@@ -823,6 +899,12 @@ class Cache(Generic[K, V]):
             # From 4.0 on an empty value and none can be told from each other.
             return None if metadata.version == -1 else self._decode_value(data)
         return self._decode_value(data) if len(data) else None
+
+
+def _positive(name: str, number: int) -> int:
+    if number < 1:
+        raise EncodeError(f"{number} is less than 1", field=name)
+    return number
 
 
 def _pairs(entries: Mapping[K, V] | Iterable[tuple[K, V]]) -> Iterable[tuple[K, V]]:
