@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from hotrod_codec import AsyncClient, Client
+from hotrod_codec.client import EventKind
 
 KINDS = ("sync", "async")
 
@@ -66,3 +68,13 @@ def connect(kind: str, *args: Any, **settings: Any) -> Any:
     if kind == "sync":
         return Client(*args, **settings)
     return Blocking(asyncio.Runner(), AsyncClient(*args, **settings))
+
+
+def next_of(events: Any, kind: EventKind) -> Any:
+    """The next event of this kind that a listener hears."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        event = events.next(1)
+        if event is not None and event.kind is kind:
+            return event
+    raise TimeoutError(kind)

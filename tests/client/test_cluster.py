@@ -79,6 +79,20 @@ def test_topologies_are_per_cache_and_compared_for_equality_only() -> None:
     assert c.servers() == {A, C}
 
 
+def test_after_a_restart_a_known_number_may_be_of_another_topology() -> None:
+    """Servers until 9.4 count from the beginning when all of them are started anew."""
+    c = cluster()
+    x, y = c.cache("x"), c.cache("y")
+    c.learn(x, topology(A, B), c.generation)
+    c.learn(y, topology(C, D), c.generation)
+    c.server_lost(A)
+    assert (x.routing.topology_id, y.routing.topology_id) == (-1, 5)
+    assert x.routing.servers == (A, B)
+    assert c.choose(x, KEYS[0], (), 0.0) in (A, B)
+    assert c.learn(x, topology(B, A), c.generation)
+    assert x.routing.servers == (B, A)
+
+
 def test_a_topology_without_owners() -> None:
     c = cluster()
     state = c.cache("x")

@@ -216,6 +216,17 @@ def test_some_of_many(server: EmbeddedServer, make: Callable[..., Any]) -> None:
     assert cache.get_many(KEYS) == KEYS
 
 
+def test_many_are_tried_as_often_as_one(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    cache = make(server, max_retries=2).cache()
+    cache.put("a", "A")
+    server.faults.cut(at=0, op=Op.GET, times=None)
+    for ask, keys in ((cache.get, "a"), (cache.get_many, ["a"])):
+        before = server.requests.get(Op.GET, 0)
+        with pytest.raises(TransportError):
+            ask(keys)
+        assert server.requests[Op.GET] - before == 3
+
+
 def test_large_values(server: EmbeddedServer, make: Callable[..., Any]) -> None:
     cache = make(server).cache()
     values = {f"large {i}": str(i) * 500_000 for i in range(10)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import KINDS, connect, next_of
 from hotrod_codec import AsyncClient, Client, EmbeddedServer, Op, ServerError, Status
 from hotrod_codec.client import EventKind
 
@@ -17,16 +17,6 @@ from hotrod_codec.client import EventKind
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def next_of(events: Any, kind: EventKind) -> Any:
-    """The next event of this kind."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        event = events.next(1)
-        if event is not None and event.kind is kind:
-            return event
-    raise TimeoutError(kind)
 
 
 def test_a_listener_comes_back_wherever_its_node_dies(cluster: EmbeddedServer, kind: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from hotrod_codec import Intelligence, Op, Topology
-from integration.peers import Peer
+from hotrod_codec import Intelligence, Op, ServerAddress, Topology
+from integration.outcomes import Outcomes
+from integration.peers import Peer, Target
 
 NODES = 3
 BASIC, TOPOLOGY, HASH = Intelligence
@@ -42,3 +43,12 @@ def settle(members: list[Peer]) -> None:
         before = now
         time.sleep(0.5)
     raise TimeoutError("the cluster did not settle")
+
+
+def retrievals(target: Target, addresses: list[ServerAddress], cache: str) -> int:
+    """How often the nodes looked up keys themselves, for clients or for each other."""
+    total = 0
+    for address in addresses:
+        with Peer(address, target, Outcomes().sightings) as peer:
+            total += int(peer.call(Op.STATS, cache=cache).stats["retrievals"])
+    return total

@@ -40,6 +40,7 @@ class Embedded:
         tls: bool = False,
         certificates: bool = False,
     ) -> None:
+        self._nodes = nodes
         self._tls = tls
         self._certificates = certificates
         mechanisms = ["EXTERNAL"] if certificates else SASL_MECHANISMS.split()
@@ -59,6 +60,21 @@ class Embedded:
 
     def stop(self) -> None:
         self._server.stop()
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self._server.addresses) == self._nodes
+
+    def kill_node(self, index: int) -> None:
+        self._server.kill_node(index)
+
+    def start_node(self, index: int) -> None:
+        self._server.start_node(index)
+
+    def restart(self) -> None:
+        """Start all nodes anew, with nothing in them."""
+        self._server.stop()
+        self._server.start()
 
     def advance(self, seconds: float) -> None:
         self._server.advance(seconds)

@@ -35,7 +35,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -341,6 +341,7 @@ class Node:
     pid: int
     folder: Path
     process: subprocess.Popen[bytes] | None = None
+    command: list[str] = field(default_factory=list)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -446,6 +447,11 @@ class Infinispan:
     def addresses(self) -> list[tuple[str, int]]:
         return [node.address for node in self.nodes]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no node is dead."""
+        return all(node.alive() for node in self.nodes)
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -502,8 +508,8 @@ class Infinispan:
             arguments = self._prepare(where, index, first + index, cluster_ports)
             self.nodes.append(self._launch(where, first + index, [class_path, *arguments]))
             if index == 0:
-                self._wait_until_ready(1, deadline)  # the others find it and join
-        self._wait_until_ready(self.size, deadline)
+                self._wait_until_ready(deadline)  # the others find it and join
+        self._wait_until_ready(deadline)
 
     def stop(self) -> None:
         end(self.nodes)
@@ -511,9 +517,34 @@ class Infinispan:
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    def stop_node(self, index: int) -> None:
-        """End one node of a cluster; the others make a new topology."""
-        end([self.nodes.pop(index)])
+    def kill_node(self, index: int) -> None:
+        """Let a node die as by kill -9. In a cluster the others make a new topology."""
+        process = self.nodes[index].process
+        assert process is not None
+        process.kill()
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+    def start_node(self, index: int) -> None:
+        """Start a node that died anew, with nothing in it, and wait until it is a member."""
+        self.nodes[index] = self._relaunch(self.nodes[index])
+        self._wait_until_ready(time.monotonic() + self._wait)
+
+    def restart(self) -> None:
+        """Start all nodes anew, after all of them died."""
+        dead, self.nodes = self.nodes, []
+        for node in dead:
+            self.nodes.append(self._relaunch(node))
+            if len(self.nodes) == 1:
+                self._wait_until_ready(time.monotonic() + self._wait)
+        self._wait_until_ready(time.monotonic() + self._wait)
+
+    def _relaunch(self, node: Node) -> Node:
+        assert not node.alive(), f"port {node.port}: it runs"
+        # What a dead node leaves there keeps the next one from starting.
+        shutil.rmtree(node.folder / "data", ignore_errors=True)
+        return self._run(node.folder, node.port, node.command)
 
     def _prepare(self, folder: Path, index: int, port: int, cluster: int) -> list[str]:
         """Write a node's configuration; return its main class and the arguments of that."""
@@ -539,6 +570,9 @@ class Infinispan:
             *([] if self._detached else ["Node"]),
             *main,
         ]
+        return self._run(folder, port, command)
+
+    def _run(self, folder: Path, port: int, command: list[str]) -> Node:
         with (folder / "server.log").open("wb") as log:
             process = subprocess.Popen(
                 command,
@@ -548,7 +582,7 @@ class Infinispan:
                 cwd=folder,
                 start_new_session=True,
             )
-        return Node(port, process.pid, folder, process)
+        return Node(port, process.pid, folder, process, command)
 
     def _cluster_settings(self, index: int, first: int) -> dict[str, object]:
         hosts = (f"{HOST}[{first + 2 * i}]" for i in range(self.size))
@@ -643,15 +677,16 @@ class Infinispan:
             '<group-properties path="groups.properties"/></properties-realm>'
         )
 
-    def _wait_until_ready(self, members: int, deadline: float) -> None:
-        """Wait until each node answers, with the same topology of `members` servers."""
-        while (problem := self._problem(members)) is not None:
+    def _wait_until_ready(self, deadline: float) -> None:
+        """Wait until each node answers, with the same topology of all of them."""
+        while (problem := self._problem()) is not None:
             if time.monotonic() > deadline:
                 raise LaunchError(f"not ready after {self._wait:.0f} s: {problem}")
             time.sleep(0.1)
 
-    def _problem(self, members: int) -> str | None:
+    def _problem(self) -> str | None:
         topologies = set()
+        members = len(self.nodes)
         context = self.context
         for node in self.nodes:
             if not node.alive() or _FAILED.search(node.log()):

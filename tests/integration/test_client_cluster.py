@@ -11,7 +11,7 @@ from client.both import KINDS, connect
 from hotrod_codec import Op, ServerAddress, Status, Version
 from hotrod_codec.client.cluster import Cluster
 from hotrod_codec.marshallers import BYTES, TEXT, BytesMarshaller, Marshaller
-from integration.clusters import told
+from integration.clusters import retrievals, told
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 
@@ -31,15 +31,6 @@ def client(
         legacy_server=target.is_legacy,
     ) as client:
         yield client
-
-
-def retrievals(target: Target, addresses: list[ServerAddress], cache: str) -> int:
-    """How often the nodes looked up keys themselves, for clients or for each other."""
-    total = 0
-    for address in addresses:
-        with Peer(address, target, Outcomes().sightings) as peer:
-            total += int(peer.call(Op.STATS, cache=cache).stats["retrievals"])
-    return total
 
 
 @pytest.mark.parametrize("cache", ["octets", "segments20", "replicated"])

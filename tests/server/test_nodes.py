@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hotrod_codec import EmbeddedServer, Op, Status, Topology, segment_of
+from hotrod_codec import EmbeddedServer, Op, ServerAddress, Status, Topology, segment_of
 from hotrod_codec.server import CacheConfiguration
 from hotrod_codec.server.ownership import Owners, spread
 from server.peer import Peer
@@ -264,3 +265,20 @@ def test_there_are_no_such_nodes(server: EmbeddedServer) -> None:
             action(node)
     with pytest.raises(IndexError):
         server.kill_node(9)
+
+
+def test_nobody_comes_in_before_all_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told to a server without caches would be forgotten when it gets them."""
+    refused: list[ServerAddress] = []
+    begin = EmbeddedServer._begin
+
+    def watched(server: EmbeddedServer) -> None:
+        for node in (0, 1):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(server.address_of(node))
+            refused.append(server.address_of(node))
+        begin(server)
+
+    monkeypatch.setattr(EmbeddedServer, "_begin", watched)
+    with EmbeddedServer(nodes=2) as server:
+        assert refused == server.addresses

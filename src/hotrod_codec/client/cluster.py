@@ -7,6 +7,7 @@ called from several threads.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -156,6 +157,12 @@ class Routing:
             )
             return cls(topology.id, servers, wheel=wheel)
         return cls(topology.id, servers)
+
+    def outdated(self) -> Routing:
+        """The same, but servers that are told of it tell what they know."""
+        routing = copy.copy(self)
+        routing.topology_id = _UNKNOWN
+        return routing
 
     def owners_of(self, key: bytes) -> tuple[ServerAddress, ...]:
         """Who has this key, primary first; nobody in particular: empty."""
@@ -352,6 +359,15 @@ class Cluster:
     def server_failed(self, server: ServerAddress, now: float) -> None:
         """It could not be reached: leave it alone for a while."""
         self._failed[server] = now + self._failure_timeout
+
+    def server_lost(self, server: ServerAddress) -> None:
+        """A connection to it has ended. It may be another one when it is back, in another cluster
+        that counts its topologies from the beginning: one with a known number may be a new one."""
+        with self._lock:
+            for state in self._caches.values():
+                routing = state.routing
+                if routing.topology_id != _SWITCHED and server in routing.servers:
+                    state.routing = routing.outdated()
 
     def server_works(self, server: ServerAddress) -> None:
         """It could be reached."""

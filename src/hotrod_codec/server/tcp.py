@@ -62,7 +62,8 @@ class Node:
         self._context = server._context
         self._listening: asyncio.Server | None = None
 
-    async def start(self) -> None:
+    async def bind(self) -> None:
+        """Take the port. Nobody can connect before `serve`."""
         loop = asyncio.get_running_loop()
         host, port = self.address
         self._listening = await loop.create_server(
@@ -72,9 +73,14 @@ class Node:
             ssl=self._context,
             ssl_handshake_timeout=None if self._context is None else _HANDSHAKE,
             backlog=512,
+            start_serving=False,
         )
         self.address = ServerAddress(host, self._listening.sockets[0].getsockname()[1])
+
+    async def serve(self) -> None:
+        assert self._listening is not None
         self.running = True
+        await self._listening.start_serving()
 
     async def stop(self, *, gently: bool) -> None:
         self.running = False
@@ -278,9 +284,7 @@ class EmbeddedServer:
         if self._cluster.changed:
             await asyncio.gather(*(node.stop(gently=True) for node in self._nodes))
             del self._nodes[self._size :]
-            for node in self._nodes:
-                await node.start()
-            self._begin()
+            await self._listen()
             return
         before = dict(self._cluster.caches)
         for cache in before.values():
@@ -309,15 +313,21 @@ class EmbeddedServer:
     async def _serve(self, ready: concurrent.futures.Future[None]) -> None:
         ending = self._ending = asyncio.Event()
         try:
-            for node in self._nodes:
-                await node.start()
-            self._begin()
+            await self._listen()
             reaping = asyncio.ensure_future(self._reap())
             ready.set_result(None)
             await ending.wait()
             reaping.cancel()
         finally:
             await asyncio.gather(*(node.stop(gently=True) for node in self._nodes))
+
+    async def _listen(self) -> None:
+        """Begin anew, and let nobody in before."""
+        for node in self._nodes:
+            await node.bind()
+        self._begin()
+        for node in self._nodes:
+            await node.serve()
 
     def _begin(self) -> None:
         """Nothing has happened yet."""
@@ -425,9 +435,10 @@ class EmbeddedServer:
         node = self._nodes[number]
         if node.running:
             raise ValueError(f"node {number} runs already")
-        await node.start()
+        await node.bind()
         self._cluster.join(number)
         self._handler.counters.join(number)
+        await node.serve()
         return number
 
     # ---- time

@@ -161,6 +161,7 @@ class Dispatcher:
         results: list[Response | Exception] = [TransportError("not sent")] * len(calls)
         todo = list(range(len(calls)))
         tried: list[ServerAddress] = []
+        attempts = 0
         while True:
             now = clock()
             generation = self.cluster.generation
@@ -169,7 +170,8 @@ class Dispatcher:
                 server = self.cluster.choose(calls[i].state, calls[i].key, tried, now)
                 places.setdefault(server, []).append(i)
             if any(server in tried for server in places):
-                await self._pause(len(tried), deadline - now)
+                await self._pause(attempts, deadline - now)
+            attempts += 1
             answers = await self.driver.perform(
                 {server: [calls[i] for i in indices] for server, indices in places.items()},
                 min(deadline, clock() + c.request_timeout),
@@ -183,7 +185,7 @@ class Dispatcher:
                         if server not in tried:
                             tried.append(server)
                             self._note(server, answer, clock())  # type: ignore[arg-type]
-            if not todo or len(tried) > c.max_retries or clock() >= deadline:
+            if not todo or attempts > c.max_retries or clock() >= deadline:
                 return results
 
     def _taken_in(

@@ -524,6 +524,7 @@ class Driver:
     def _forget(self, home: _Home, connection: Connection) -> None:
         if home.shared.get(connection.server) is connection:
             del home.shared[connection.server]
+        self._cluster.server_lost(connection.server)
 
     async def _connect(self, home: _Home, server: ServerAddress) -> Connection:
         limit = self._configuration.connect_timeout

@@ -441,6 +441,7 @@ class Driver:
                 return connection
             if connection.is_alive(self._configuration):
                 return connection
+            self._cluster.server_lost(server)
             self._discard(connection)
         try:
             connection = self._connect(server, deadline)
@@ -453,6 +454,8 @@ class Driver:
     def release(self, connection: Connection) -> None:
         """Others may have it."""
         pool = connection.pool
+        if not connection.usable:
+            self._cluster.server_lost(connection.server)
         if pool is None or pool.retired or not connection.usable:
             self._discard(connection)
         else:
