@@ -30,6 +30,7 @@ html_copy_source = False
 html_show_sphinx = False
 
 myst_heading_anchors = 4
+smartquotes = False
 default_role = "code"  # docstrings are written for people first: `name`
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "undoc-members": True}
@@ -171,8 +172,17 @@ def before_napoleon(
 ) -> None:
     text = re.sub(r" ?\[wire-[a-z]+ [\d., ]+\]", "", "\n".join(lines))
     text = re.sub(r"^( *)(\S.*):\n\n(?=\1    )", r"\1\2::\n\n", text, flags=re.M)
+    text = re.sub(r"^Returns:\n    ", ":returns: ", text, flags=re.M)
     text = re.sub(r"^Attributes:\n((?: +[^\n]*\n?)+)", attributes_as_list, text, flags=re.M)
     lines[:] = text.split("\n")
+
+
+def after_napoleon(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Napoleon takes what stands before a colon for the type of an attribute."""
+    if what in ("attribute", "data", "property") and lines and lines[-1].startswith(":type: "):
+        lines[0] = f"{lines.pop().removeprefix(':type: ')}: {lines[0]}"
 
 
 def attributes_as_list(section: re.Match[str]) -> str:
@@ -187,3 +197,4 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", show_signature)
     app.connect("object-description-transform", show_type)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)
+    app.connect("autodoc-process-docstring", after_napoleon, priority=900)
