@@ -37,12 +37,18 @@ PUBLIC = ["", ".admin", ".client", ".errors", ".marshallers", ".pcap", ".protost
 PUBLIC += [".recording", ".sasl", ".server"]
 
 
-def samples() -> list[tuple[str, str]]:
+SAMPLE = re.compile(r"^(<!-- on a real server -->\n)?```python\n(.*?)^```", re.M | re.S)
+
+
+def samples(*, on_real_server: bool = False) -> list[tuple[str, str]]:
+    """Places and code. Those that want a real server, tests/integration/test_documents.py runs."""
     found = []
     for path in DOCUMENTS:
-        for match in re.finditer(r"^```python\n(.*?)^```", path.read_text("utf-8"), re.M | re.S):
-            line = path.read_text("utf-8")[: match.start()].count("\n") + 1
-            found.append((f"{path.name}:{line}", match[1]))
+        text = path.read_text("utf-8")
+        for match in SAMPLE.finditer(text):
+            if bool(match[1]) == on_real_server:
+                line = text[: match.start(2)].count("\n")
+                found.append((f"{path.name}:{line}", match[2]))
     return found
 
 
