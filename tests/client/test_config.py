@@ -13,6 +13,7 @@ import pytest
 
 from hotrod_codec import ConfigurationError, Intelligence, ServerAddress, Version
 from hotrod_codec.client.config import (
+    UNBOUNDED,
     CacheSettings,
     ClusterSettings,
     Configuration,
@@ -105,6 +106,8 @@ def test_addresses(given: Any, expected: list[tuple[str, int]]) -> None:
         ("clusters", {"x": "a:0"}, "clusters['x']: addresses: 0 is no port"),
         ("caches", {"x": {"force_returns": True}}, "did you mean force_return?"),
         ("caches", {"x": {"template": "t", "configuration": "c"}}, "only one of them"),
+        ("caches", {"x": {"near_cache": -1}}, "near_cache: -1; 0 or more is valid"),
+        ("caches", {"x": {"near_cache": "all"}}, "near_cache: expected int, got str"),
         ("password", SECRET, "needs username"),
         ("client_key", "k.pem", "needs client_certificate"),
     ],
@@ -122,6 +125,13 @@ def test_all_mistakes_are_said_at_once() -> None:
         configure(settings={"max_retries": -1, "connect_timeout": 0, "tls": 1})
     for name in ("max_retries", "connect_timeout", "tls"):
         assert f"{name}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(None, None), (True, UNBOUNDED), (False, 0), (0, 0), (100, 100)]
+)
+def test_near_caches(given: bool | int | None, kept: int | None) -> None:
+    assert made(caches={"a": {"near_cache": given}}).cache("a").near_cache == kept
 
 
 def test_an_unknown_setting_is_named_with_the_nearest() -> None:

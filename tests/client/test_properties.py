@@ -131,6 +131,22 @@ def test_variables_are_expanded() -> None:
     assert found == {"username": "zoe", "realm": "default", "sni_host_name": "${NO}"}
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mode=INVALIDATED", {"near_cache": True}),
+        ("mode=INVALIDATED\nmax_entries=-1", {"near_cache": True}),
+        ("max_entries=100\nmode=INVALIDATED", {"near_cache": 100}),
+        ("mode=DISABLED\nmax_entries=100", {"near_cache": False}),
+        ("max_entries=100", {}),
+    ],
+)
+def test_near_caches(text: str, expected: dict[str, Any]) -> None:
+    found = keywords("\n".join(f"cache.x.near_cache.{line}" for line in text.splitlines()))
+    assert found == {"caches": {"x": expected}}
+    Configuration(**found)
+
+
 # Values for the names whose text is not free.
 SAMPLES = {
     "client_intelligence": "BASIC",
@@ -170,13 +186,13 @@ def is_boolean(name: str) -> bool:
 def test_what_makes_no_sense_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         keywords(
-            "jmx=true\ncache.x.near_cache.mode=INVALIDATED\nnonsense=1\ncache.x.nonsense=1\n"
+            "jmx=true\ncache.x.near_cache.bloom_filter=true\nnonsense=1\ncache.x.nonsense=1\n"
             "sasl_properties.x=1\nauth_password=tr0ub4dor\nauth_username=me"
         )
     (record,) = caplog.records
     assert record.name == "hotrod_codec.client.properties"
     said = record.getMessage()
-    for name in ("jmx", "cache.x.near_cache.mode", "nonsense", "cache.x.nonsense"):
+    for name in ("jmx", "cache.x.near_cache.bloom_filter", "nonsense", "cache.x.nonsense"):
         assert name in said
     assert "tr0ub4dor" not in said
 
@@ -190,6 +206,8 @@ def test_what_makes_no_sense_is_said_once(caplog: pytest.LogCaptureFixture) -> N
         ("cache.x.configuration_uri=http://a/b", "only files are read"),
         ("cache.x.configuration_uri=/no/such/file", "No such file"),
         ("cache.x.marshaller=org.example.Own", "has no counterpart"),
+        ("cache.x.near_cache.mode=ON", "'ON': expected DISABLED or INVALIDATED"),
+        ("cache.x.near_cache.max_entries=x", "expected a whole number"),
         ("uri=http://a", "expected hotrod://"),
     ],
 )

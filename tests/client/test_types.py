@@ -27,6 +27,8 @@ def test_sync(server: EmbeddedServer) -> None:
         assert_type(client.cache("default", keys=TEXT), Cache[str, str])
         assert_type(client.cache("default", values=JSON), Cache[str, Any])
         assert_type(client.cache("default", values="json"), Cache[Any, Any])
+        assert_type(client.cache("default", near_cache=10), Cache[str, str])
+        assert_type(client.cache("default", values=JSON, near_cache=True), Cache[str, Any])
         assert_type(text.put("a", "A"), str | None)
         assert_type(text.get("a"), str | None)
         assert_type(text.put_if_absent("a", "A"), bool)

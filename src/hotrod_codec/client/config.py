@@ -31,13 +31,17 @@ __all__ = [
     "ClusterSettings",
     "Configuration",
     "Mistakes",
+    "NearSize",
     "Settings",
     "address_of",
     "configure",
     "environment",
+    "near_size",
 ]
 
 DEFAULT_PORT: Final = 11222
+UNBOUNDED: Final = 2**63 - 1
+"""As the size of a near cache: no limit."""
 
 MARSHALLERS: Final[Mapping[str, Marshaller[Any]]] = {
     "text": TEXT,
@@ -55,6 +59,7 @@ _ENVIRONMENT: Final = {
 
 Address: TypeAlias = str | tuple[str, int]
 Seconds: TypeAlias = float | timedelta
+NearSize: TypeAlias = bool | int | None
 AddressMap: TypeAlias = (
     Mapping[tuple[str, int], tuple[str, int]] | Callable[[str, int], tuple[str, int]]
 )
@@ -224,6 +229,13 @@ def _marshaller(value: Any) -> Marshaller[Any]:
     )
 
 
+def near_size(value: NearSize) -> int:
+    """How many entries a near cache has at most; 0: there is none. Raises ValueError."""
+    if value is None or isinstance(value, bool):
+        return UNBOUNDED if value else 0
+    return int(_number(0)(value))
+
+
 def _callable(value: Any) -> Any:
     if not callable(value):
         raise ValueError(f"expected a callable, got {type(value).__name__}")
@@ -298,6 +310,13 @@ class CacheSettings:
         _text,
         None,
         "A definition (XML, JSON or YAML) to create the cache from when it is missing.",
+    )
+    near_cache: NearSize = _setting(
+        near_size,
+        None,
+        "How many values that were read are kept here until a server tells that they changed; the "
+        "least recently used ones go.",
+        valid="a number, `True` (any number), `False` (none)",
     )
 
     def __post_init__(self) -> None:
@@ -494,8 +513,7 @@ class Configuration:
         _caches,
         (),
         "What differs for single caches, by name or by pattern (`users-*`).",
-        valid="`{name: {'force_return': …}}`; force_return, key_marshaller, value_marshaller, "
-        "template, configuration",
+        valid="`{name: {'force_return': …}}`; see below",
     )
     username: str | None = _setting(_text, None, "Who logs in; `HOTROD_USERNAME`.")
     password: str | None = _setting(_secret, None, "`HOTROD_PASSWORD`.", secret=True)

@@ -19,7 +19,9 @@ from hotrod_codec.client.texts import (
     PROPERTIES,
     Senseless,
     read_boolean,
+    read_integer,
     read_marshaller,
+    read_near_mode,
     without_login,
 )
 from hotrod_codec.client.uri import parse_uri
@@ -33,7 +35,6 @@ PREFIX: Final = "infinispan.client.hotrod."
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _CACHE: Final = re.compile(r"cache\.(?:\[([^\]]+)\]|([^.]+))\.(.+)")
 _VARIABLE: Final = re.compile(r"\$\{([^}:]+)(?::([^}]*))?\}")
-_NEAR_CACHE: Final = "there is no near cache yet"
 _TRANSACTIONS: Final = "there are no client transactions yet"
 # What Java's names of one cache's settings become.
 _OF_CACHES: Final[Mapping[str, tuple[str, ...] | str]] = {
@@ -42,10 +43,10 @@ _OF_CACHES: Final[Mapping[str, tuple[str, ...] | str]] = {
     "template_name": ("template",),
     "configuration": ("configuration",),
     "configuration_uri": ("configuration",),
-    "near_cache.mode": _NEAR_CACHE,
-    "near_cache.max_entries": _NEAR_CACHE,
-    "near_cache.bloom_filter": _NEAR_CACHE,
-    "near_cache.factory": _NEAR_CACHE,
+    "near_cache.mode": ("near_cache.mode",),
+    "near_cache.max_entries": ("near_cache.max_entries",),
+    "near_cache.bloom_filter": "near caches have no Bloom filter yet",
+    "near_cache.factory": "names a Java class",
     "transaction.transaction_mode": _TRANSACTIONS,
     "transaction.transaction_manager_lookup": _TRANSACTIONS,
 }
@@ -137,6 +138,8 @@ def keywords_of(properties: Mapping[str, str], variables: Mapping[str, str]) -> 
         else:
             if why:
                 senseless.append(f"{name} ({why})")
+    for settings in found.get("caches", {}).values():
+        _join_near_cache(settings)
     mistakes.raise_any()
     if senseless:
         logger.warning("settings of the Java client without effect: %s", "; ".join(senseless))
@@ -180,9 +183,21 @@ def _add_of_cache(cache: str, name: str, value: str, found: dict[str, Any]) -> s
         read = read_marshaller(value)
     elif name == "configuration_uri":
         read = _definition(value)
+    elif name == "near_cache.mode":
+        read = read_near_mode(value)
+    elif name == "near_cache.max_entries":
+        read = read_integer(value)
     for keyword in known:
         settings[keyword] = read
     return ""
+
+
+def _join_near_cache(settings: dict[str, Any]) -> None:
+    """Java has two properties for what is one setting here."""
+    wanted = settings.pop("near_cache.mode", None)
+    most = settings.pop("near_cache.max_entries", -1)
+    if wanted is not None:
+        settings["near_cache"] = wanted and (most if most > 0 else True)
 
 
 def _definition(uri: str) -> str:

@@ -22,7 +22,9 @@ __all__ = [
     "keyword_of",
     "names",
     "read_boolean",
+    "read_integer",
     "read_marshaller",
+    "read_near_mode",
     "without_login",
 ]
 
@@ -69,11 +71,19 @@ def read_boolean(text: str) -> bool:
     return value
 
 
-def _integer(text: str) -> int:
+def read_integer(text: str) -> int:
     try:
         return int(text, 10)
     except ValueError:
         raise ValueError(f"{text!r}: expected a whole number") from None
+
+
+def read_near_mode(text: str) -> bool:
+    """Whether there is a near cache. Older Java clients had two modes more."""
+    mode = text.strip().upper()
+    if mode not in ("DISABLED", "INVALIDATED", "LAZY", "EAGER"):
+        raise ValueError(f"{text!r}: expected DISABLED or INVALIDATED")
+    return mode != "DISABLED"
 
 
 def _word(text: str) -> str:
@@ -162,7 +172,7 @@ _THREADS: Final = Senseless("there are no threads to configure")
 _JAVA_CLASS: Final = Senseless("names a Java class")
 _JMX: Final = Senseless("there is no JMX here")
 _TRANSACTIONS: Final = Senseless("there are no client transactions yet")
-_NEAR_CACHE: Final = Senseless("there is no near cache yet")
+_NEAR_CACHE: Final = Senseless("is said of single caches: cache.NAME.near_cache.mode and so on")
 _DNS: Final = Senseless("the system resolves names")
 
 PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
@@ -171,9 +181,9 @@ PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
     "request_balancing_strategy": _JAVA_CLASS,
     "socket_timeout": Known("request_timeout", _milliseconds),
     "connect_timeout": Known("connect_timeout", _milliseconds),
-    "max_retries": Known("max_retries", _integer),
+    "max_retries": Known("max_retries", read_integer),
     "server_failure_timeout": Known("server_failure_timeout", _failure_timeout),
-    "batch_size": Known("batch_size", _integer),
+    "batch_size": Known("batch_size", read_integer),
     "protocol_version": Known("protocol_version", _version),
     "tcp_no_delay": Known("tcp_no_delay", read_boolean),
     "tcp_keep_alive": Known("tcp_keep_alive", read_boolean),
@@ -240,7 +250,7 @@ SASL's properties are read in properties.py."""
 
 _BY_TYPE: Final[dict[str, Callable[[str], Any]]] = {
     "bool": read_boolean,
-    "int": _integer,
+    "int": read_integer,
     "float": _milliseconds,
 }
 # Objects, and what a URI says elsewhere.

@@ -11,9 +11,18 @@ from hotrod_codec.client._async.cache import AsyncCache
 from hotrod_codec.client._async.counters import AsyncCounters
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.multimap import AsyncMultimap
+from hotrod_codec.client._async.near import AsyncNearCache
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
-from hotrod_codec.client.config import MARSHALLERS, Configuration, Settings, configure
+from hotrod_codec.client.config import (
+    MARSHALLERS,
+    Configuration,
+    NearSize,
+    Settings,
+    configure,
+    near_size,
+)
 from hotrod_codec.client.session import NO_FLAGS
+from hotrod_codec.errors import ConfigurationError
 from hotrod_codec.marshallers import Marshaller, marshaller_for
 from hotrod_codec.ops import Flag
 
@@ -95,17 +104,27 @@ class AsyncClient:
 
     @overload
     def cache(
-        self, name: str = "", *, force_return: bool | None = None
+        self, name: str = "", *, force_return: bool | None = None, near_cache: NearSize = None
     ) -> AsyncCache[str, str]: ...
 
     @overload
     def cache(
-        self, name: str = "", *, keys: Marshaller[K], force_return: bool | None = None
+        self,
+        name: str = "",
+        *,
+        keys: Marshaller[K],
+        force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> AsyncCache[K, str]: ...
 
     @overload
     def cache(
-        self, name: str = "", *, values: Marshaller[V], force_return: bool | None = None
+        self,
+        name: str = "",
+        *,
+        values: Marshaller[V],
+        force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> AsyncCache[str, V]: ...
 
     @overload
@@ -116,6 +135,7 @@ class AsyncClient:
         keys: Marshaller[K],
         values: Marshaller[V],
         force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> AsyncCache[K, V]: ...
 
     @overload
@@ -126,6 +146,7 @@ class AsyncClient:
         keys: Marshaller[Any] | str = ...,
         values: Marshaller[Any] | str = ...,
         force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> AsyncCache[Any, Any]: ...
 
     def cache(
@@ -135,6 +156,7 @@ class AsyncClient:
         keys: Marshaller[Any] | str | None = None,
         values: Marshaller[Any] | str | None = None,
         force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> AsyncCache[Any, Any]:
         """A cache by its name; "" is the server's default one. Asks no server yet: whether there
         is such a cache shows with the first request.
@@ -145,8 +167,11 @@ class AsyncClient:
                 checkers take it for text as well: name marshallers here if the configuration has
                 others.)
             force_return: Whether `put` gives previous values back; by default as configured.
+            near_cache: How many values that were read are kept here, until a server tells that
+                they changed: at most so many, True for any number, False for none; by default as
+                configured.
         """
-        return self._cache(name, keys, values, force_return)
+        return self._cache(name, keys, values, force_return, near_cache)
 
     def _cache(
         self,
@@ -154,6 +179,7 @@ class AsyncClient:
         keys: Marshaller[Any] | str | None,
         values: Marshaller[Any] | str | None,
         force_return: bool | None,
+        near_cache: NearSize,
     ) -> AsyncCache[Any, Any]:
         c = self._configuration
         settings = c.cache(name)
@@ -165,13 +191,15 @@ class AsyncClient:
             force_return = settings.force_return
         if force_return is None:
             force_return = c.force_return
-        return AsyncCache(
-            self._dispatcher,
-            name,
-            _marshaller(keys),
-            _marshaller(values),
-            flags=Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS,
-        )
+        flags = Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS
+        types = _marshaller(keys), _marshaller(values)
+        try:
+            near = near_size(settings.near_cache if near_cache is None else near_cache)
+        except ValueError as error:
+            raise ConfigurationError(f"near_cache: {error}") from None
+        if near:
+            return AsyncNearCache(self._dispatcher, name, *types, flags=flags, max_entries=near)
+        return AsyncCache(self._dispatcher, name, *types, flags=flags)
 
     @overload
     def multimap(self, name: str, *, duplicates: bool = False) -> AsyncMultimap[str, str]: ...
@@ -210,7 +238,7 @@ class AsyncClient:
             keys, values: As for `cache`.
             duplicates: Whether a value may be there several times under a key; since 4.0.
         """
-        cache: AsyncCache[Any, Any] = self._cache(name, keys, values, None)
+        cache: AsyncCache[Any, Any] = self._cache(name, keys, values, None, False)
         return AsyncMultimap(cache, duplicates=duplicates)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from hotrod_codec import Response, admin
 from hotrod_codec.admin import AdminTask
@@ -23,6 +23,12 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class Mover(Protocol):
+    """What stays at one server, until told to go to another cluster."""
+
+    def move(self) -> None: ...
+
+
 class Dispatcher:
     """What a client's caches share: configuration, cluster, connections."""
 
@@ -30,6 +36,7 @@ class Dispatcher:
         self.configuration = configuration
         self.cluster = Cluster(configuration)
         self.driver = Driver(configuration, self.cluster)
+        self.subscriptions: dict[bytes, Mover] = {}
         self._retry_writes = configuration.retry_writes
 
     async def execute(self, call: Call, timeout: float | None = None) -> Response:
@@ -101,6 +108,8 @@ class Dispatcher:
         known = self.cluster.switch(name)
         if known:
             self.driver.retain(self.cluster.servers())
+            for subscription in list(self.subscriptions.values()):
+                subscription.move()
         return known
 
     # ---- what is no user's request

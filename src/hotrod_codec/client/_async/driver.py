@@ -402,7 +402,10 @@ class Connection(asyncio.BufferedProtocol):
         """Close at once."""
         self._fail(TransportError(reason))
 
-    interrupt = abort
+    def interrupt(self, reason: str) -> None:
+        """From any thread: close soon."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the connection
+            self._loop.call_soon_threadsafe(self.abort, reason)
 
     async def serve(self) -> None:
         """Take in what comes until the connection is lost."""
@@ -414,10 +417,11 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class _Home:
-    """The connections of one event loop."""
+    """The connections of one event loop, and what depends on them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.local: dict[Any, Any] = {}
         self.shared: dict[ServerAddress, Connection] = {}
         self.all: set[Connection] = set()
         self.connecting: dict[ServerAddress, asyncio.Task[Connection]] = {}
@@ -508,6 +512,10 @@ class Driver:
         except TransportError as error:
             return [error] * len(calls)
         return await connection.request_many(calls, deadline)
+
+    def local(self) -> dict[Any, Any]:
+        """What belongs to the connections of this event loop, and ends with them."""
+        return {} if self.closed else self._here().local
 
     # ---- connecting
 

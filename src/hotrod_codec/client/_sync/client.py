@@ -14,9 +14,18 @@ from hotrod_codec.client._sync.cache import Cache
 from hotrod_codec.client._sync.counters import Counters
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.multimap import Multimap
+from hotrod_codec.client._sync.near import NearCache
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
-from hotrod_codec.client.config import MARSHALLERS, Configuration, Settings, configure
+from hotrod_codec.client.config import (
+    MARSHALLERS,
+    Configuration,
+    NearSize,
+    Settings,
+    configure,
+    near_size,
+)
 from hotrod_codec.client.session import NO_FLAGS
+from hotrod_codec.errors import ConfigurationError
 from hotrod_codec.marshallers import Marshaller, marshaller_for
 from hotrod_codec.ops import Flag
 
@@ -98,17 +107,27 @@ class Client:
 
     @overload
     def cache(
-        self, name: str = "", *, force_return: bool | None = None
+        self, name: str = "", *, force_return: bool | None = None, near_cache: NearSize = None
     ) -> Cache[str, str]: ...
 
     @overload
     def cache(
-        self, name: str = "", *, keys: Marshaller[K], force_return: bool | None = None
+        self,
+        name: str = "",
+        *,
+        keys: Marshaller[K],
+        force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> Cache[K, str]: ...
 
     @overload
     def cache(
-        self, name: str = "", *, values: Marshaller[V], force_return: bool | None = None
+        self,
+        name: str = "",
+        *,
+        values: Marshaller[V],
+        force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> Cache[str, V]: ...
 
     @overload
@@ -119,6 +138,7 @@ class Client:
         keys: Marshaller[K],
         values: Marshaller[V],
         force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> Cache[K, V]: ...
 
     @overload
@@ -129,6 +149,7 @@ class Client:
         keys: Marshaller[Any] | str = ...,
         values: Marshaller[Any] | str = ...,
         force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> Cache[Any, Any]: ...
 
     def cache(
@@ -138,6 +159,7 @@ class Client:
         keys: Marshaller[Any] | str | None = None,
         values: Marshaller[Any] | str | None = None,
         force_return: bool | None = None,
+        near_cache: NearSize = None,
     ) -> Cache[Any, Any]:
         """A cache by its name; "" is the server's default one. Asks no server yet: whether there
         is such a cache shows with the first request.
@@ -148,8 +170,11 @@ class Client:
                 checkers take it for text as well: name marshallers here if the configuration has
                 others.)
             force_return: Whether `put` gives previous values back; by default as configured.
+            near_cache: How many values that were read are kept here, until a server tells that
+                they changed: at most so many, True for any number, False for none; by default as
+                configured.
         """
-        return self._cache(name, keys, values, force_return)
+        return self._cache(name, keys, values, force_return, near_cache)
 
     def _cache(
         self,
@@ -157,6 +182,7 @@ class Client:
         keys: Marshaller[Any] | str | None,
         values: Marshaller[Any] | str | None,
         force_return: bool | None,
+        near_cache: NearSize,
     ) -> Cache[Any, Any]:
         c = self._configuration
         settings = c.cache(name)
@@ -168,13 +194,15 @@ class Client:
             force_return = settings.force_return
         if force_return is None:
             force_return = c.force_return
-        return Cache(
-            self._dispatcher,
-            name,
-            _marshaller(keys),
-            _marshaller(values),
-            flags=Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS,
-        )
+        flags = Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS
+        types = _marshaller(keys), _marshaller(values)
+        try:
+            near = near_size(settings.near_cache if near_cache is None else near_cache)
+        except ValueError as error:
+            raise ConfigurationError(f"near_cache: {error}") from None
+        if near:
+            return NearCache(self._dispatcher, name, *types, flags=flags, max_entries=near)
+        return Cache(self._dispatcher, name, *types, flags=flags)
 
     @overload
     def multimap(self, name: str, *, duplicates: bool = False) -> Multimap[str, str]: ...
@@ -213,7 +241,7 @@ class Client:
             keys, values: As for `cache`.
             duplicates: Whether a value may be there several times under a key; since 4.0.
         """
-        cache: Cache[Any, Any] = self._cache(name, keys, values, None)
+        cache: Cache[Any, Any] = self._cache(name, keys, values, None, False)
         return Multimap(cache, duplicates=duplicates)
 
     @property

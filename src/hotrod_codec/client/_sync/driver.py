@@ -418,6 +418,7 @@ class Driver:
         self._all: set[Connection] = set()
         self._lock = threading.Lock()
         self._versions: dict[ServerAddress, Version] = {}
+        self._local: dict[Any, Any] = {}
         self.closed = False
         _drivers.add(self)
 
@@ -522,6 +523,10 @@ class Driver:
                     run.connection.abort("timed out")
                     going.discard(run)
             todo = [run for run in todo if run in going]
+
+    def local(self) -> dict[Any, Any]:
+        """What belongs to the connections of this process, and ends with them."""
+        return self._local
 
     # ---- connecting
 
@@ -632,6 +637,7 @@ class Driver:
         """Close all connections. What waits for answers fails."""
         with self._lock:
             self.closed = True
+            self._local = {}
             pools, self._pools = list(self._pools.values()), {}
         self._retire(pools)
         with self._lock:
@@ -645,6 +651,7 @@ class Driver:
             connection.leave_to_parent()
         self._all = set()
         self._pools = {}
+        self._local = {}
         self._lock = threading.Lock()
         self._cluster.after_fork()
 

@@ -3,27 +3,24 @@
 
 """Listeners: what happens in a cache, as it happens.
 
-Each listener has a connection of its own. When that is lost it listens anew, at another server if
-need be, and tells so by an event of its own kind.
+When its connection was lost a listener tells so by an event of its own kind.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Collection, Iterable
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, TypeVar
 
 from hotrod_codec import Event
 from hotrod_codec.client._sync.dispatch import Dispatcher
-from hotrod_codec.client._sync.driver import Connection, Mailbox, clock, sleep, spawn
-from hotrod_codec.client.cluster import CacheState, Call
+from hotrod_codec.client._sync.driver import Connection
+from hotrod_codec.client._sync.subscriptions import Feed
+from hotrod_codec.client.cluster import CacheState
 from hotrod_codec.client.results import CacheEvent, EventKind
 from hotrod_codec.client.session import Header
 from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op, Version
-from hotrod_codec.values import ServerAddress
 
 __all__ = ["Listener"]
 
@@ -43,11 +40,9 @@ _BITS = {
     EventKind.REMOVED: 4,
     EventKind.EXPIRED: 8,
 }
-_MOST = 100_000
-_LONGEST_PAUSE = 5.0
 
 
-class Listener(Generic[K]):
+class Listener(Feed[CacheEvent[K]]):
     """Events of a cache, to be iterated over. Made by `Cache.add_listener`.
 
         with cache.add_listener() as events:
@@ -68,120 +63,23 @@ class Listener(Generic[K]):
         kinds: Collection[EventKind],
         fields: dict[str, Any],
     ) -> None:
-        self._dispatcher = dispatcher
-        self._state = state
-        self._header = header
+        super().__init__(dispatcher, state, header, callback)
         self._decode_key = decode_key
-        self._callback = callback
         self._kinds = frozenset(kinds)
         self._fields = fields
-        self._id = secrets.token_bytes(16)
-        self._mailbox: Mailbox[CacheEvent[K]] = Mailbox(_MOST)
-        self._connection: Connection | None = None
-        self._removed = False
 
-    @property
-    def dropped(self) -> int:
-        """How many events were dropped because nobody took them."""
-        return self._mailbox.dropped
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.remove()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> CacheEvent[K]:
-        event = self._mailbox.take(None)
-        if event is None:
-            raise StopIteration
-        return event
-
-    def next(self, timeout: float | None = None) -> CacheEvent[K] | None:
-        """The next event; None: none came in so many seconds, or the listener was removed."""
-        return self._mailbox.take(timeout)
-
-    def remove(self) -> None:
-        """Listen no more. May be called again."""
-        self._removed = True
-        connection = self._connection
-        if connection is not None:
-            # With its connection the server forgets the listener.
-            connection.interrupt("the listener was removed")
-        self._mailbox.close()
-
-    # ---- listening
-
-    def start(self) -> None:
-        """Add the listener to a server.
-
-        Raises:
-            HotRodError: It cannot be added.
-        """
-        connection = self._add([])
-        spawn(self._go_on, connection)
-
-    def _add(self, tried: list[ServerAddress]) -> Connection:
-        connection = self._dispatcher.connection(self._state, tried, dedicated=True)
-        try:
-            self._connection = connection
-            connection.session.listen(self._id, self._hear)
-            fields = {"listener_id": self._id, **self._fields}
-            version = connection.session.version
-            if version >= Version.V2_6:
-                fields["interests"] = self._interests()
-            call = Call(Op.ADD_CLIENT_LISTENER, self._state, self._header, fields)
-            limit = self._dispatcher.configuration.request_timeout
-            (connection.request(call, clock() + limit)).raise_for_status()
-            return connection
-        except BaseException:
-            tried.append(connection.server)
-            self._dispatcher.driver.drop(connection)
-            raise
+    def _ask(self, connection: Connection) -> None:
+        fields = {"listener_id": self._id, **self._fields}
+        if connection.session.version >= Version.V2_6:
+            fields["interests"] = self._interests()
+        self._call(connection, Op.ADD_CLIENT_LISTENER, **fields)
 
     def _interests(self) -> int:
         wanted = sum(_BITS[kind] for kind in self._kinds)
         return 0 if wanted == sum(_BITS.values()) else wanted
 
-    def _go_on(self, connection: Connection) -> None:
-        """Listen until the end, on one connection after the other."""
-        while not self._is_over():
-            connection.serve()
-            self._dispatcher.driver.drop(connection)
-            again = self._add_again()
-            if again is None:
-                break
-            connection = again
-            self._tell(CacheEvent(EventKind.FAILOVER))
-        self._dispatcher.driver.drop(connection)
-        self._mailbox.close()
-
-    def _add_again(self) -> Connection | None:
-        pause = 0.05
-        tried: list[ServerAddress] = []
-        while not self._is_over():
-            try:
-                return self._add(tried)
-            except HotRodError as error:
-                logger.warning("cache %r: no listener: %s", self._state.name, error)
-            sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-            if pause == _LONGEST_PAUSE:
-                tried.clear()
-        return None
-
-    def _is_over(self) -> bool:
-        return self._removed or self._dispatcher.driver.closed
-
-    # ---- events
+    def _resume(self) -> None:
+        self._tell(CacheEvent(EventKind.FAILOVER))
 
     def _hear(self, event: Event) -> None:
         kind = _KINDS[Op(event.op)] if event.op is not None else EventKind.FAILOVER
@@ -201,15 +99,6 @@ class Listener(Generic[K]):
             )
         except HotRodError as error:
             logger.warning("cache %r: an event that cannot be read: %s", self._state.name, error)
-
-    def _tell(self, event: CacheEvent[K]) -> None:
-        if self._callback is None:
-            self._mailbox.put(event)
-            return
-        try:
-            self._callback(event)
-        except Exception:
-            logger.exception("cache %r: a listener failed", self._state.name)
 
 
 def kinds_of(kinds: Iterable[EventKind | str] | None) -> set[EventKind]:
