@@ -15,6 +15,8 @@ Messages say where, what was found and what was wanted, with lengths in place of
 
 from __future__ import annotations
 
+from typing import Any
+
 from hotrod_codec.ops import Op, Status
 
 __all__ = [
@@ -41,6 +43,19 @@ __all__ = [
 
 class HotRodError(Exception):
     """Base of all errors of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Constructors make the message from its parts; what is restored has its message already.
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(
+    kind: type[HotRodError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> HotRodError:
+    error = kind.__new__(kind, *args)
+    error.args = args  # OSError leaves that to its constructor
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigurationError(HotRodError, ValueError):
