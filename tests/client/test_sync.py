@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -83,6 +85,48 @@ def test_a_full_pool_is_not_waited_for_longer_than_allowed(server: EmbeddedServe
             cache.put("a", "B")
         driver.release(taken)
         assert cache.get("a") == "A"
+
+
+class Interrupt(BaseException):
+    """What Ctrl-C or a worker's time limit raises, between any two instructions."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals that can be timed: POSIX")
+# Sockets that are interrupted while they are made close by themselves.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupted_anywhere(server: EmbeddedServer) -> None:
+    def ring(*_: object) -> None:
+        raise Interrupt
+
+    expected = {f"{i}": f"value {i}" for i in range(50)}
+    interrupts = 0
+    pause = random.Random(1)
+    with Client(server.uri, max_connections=2, operation_timeout=5) as client:
+        cache = client.cache()
+        cache.put_all(expected)
+        before = signal.signal(signal.SIGALRM, ring)
+        try:
+            deadline = time.monotonic() + 3
+            while time.monotonic() < deadline:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, pause.uniform(0.0001, 0.003))
+                    while True:
+                        key = pause.choice(list(expected))
+                        assert cache.get(key) == expected[key]
+                        assert cache.get_many([key, "0"]) == [expected[key], "value 0"]
+                except Interrupt:
+                    interrupts += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert interrupts > 100
+        in_threads(4, lambda i: check(cache.get(f"{i}") == expected[f"{i}"]))
+        gc.collect()
+        assert server.connections <= 2
+
+
+def check(true: bool) -> None:
+    assert true
 
 
 def test_an_iteration_leaves_the_pool_alone(server: EmbeddedServer) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import secrets
 import select
 import socket
@@ -56,6 +57,9 @@ _WINDOW: Final = 2**15
 """Bytes of requests that wait for answers when many are sent at once. The buffers of the system
 hold so much: sending never waits for a server that waits for us to read."""
 
+_LOST_NEWS: Final = 0.5
+"""Seconds after which who waits for a connection looks again, told or not."""
+
 _PING: Final = Header("")
 
 clock = time.monotonic
@@ -84,8 +88,9 @@ class Connection:
         server: Whose.
         session: Its state.
         usable: Whether it takes requests.
+        at_rest: Whether nobody was interrupted in the middle of something.
         released_at: When it was last used.
-        pool: Where it belongs; None: it is somebody's own.
+        pool, place: Where it belongs; None: it is somebody's own.
     """
 
     def __init__(
@@ -98,8 +103,10 @@ class Connection:
         self.server = server
         self.session = session
         self.usable = True
+        self.at_rest = True
         self.released_at = 0.0
         self.pool: _Pool | None = None
+        self.place: _Place | None = None
         self._sock = sock
         # The system's own timeouts cost nothing; Python's are a poll() before each call.
         self._by_system = not isinstance(sock, ssl.SSLSocket) and os.name == "posix"
@@ -118,29 +125,35 @@ class Connection:
         """
         slot = _Slot()
         session = self.session
-        data = session.submit(
-            call.op,
-            slot,
-            deadline,
-            call.state.routing.topology_id,
-            call.header,
-            call.fields,
-            call.into,
-        )
+        self.at_rest = False
         try:
+            data = session.submit(
+                call.op,
+                slot,
+                deadline,
+                call.state.routing.topology_id,
+                call.header,
+                call.fields,
+                call.into,
+            )
             self._send(data, deadline)
             while slot.result is None:
                 self._receive(deadline)
+        except (NotSentError, EncodeError, TypeError):  # of submit: nothing has changed
+            self.at_rest = True
+            raise
         except TransportError as error:
             self._lose(error)
         except TimeoutError:
             session.abandon(session.last_id)
+            self.at_rest = True
             raise RequestTimeoutError(
                 f"{call.op.name}: no answer from {name_of(self.server)} in time"
             ) from None
         except BaseException:
             self.abort("interrupted")
             raise
+        self.at_rest = True
         result = slot.result
         if isinstance(result, Exception):
             raise result
@@ -213,6 +226,10 @@ class Connection:
             self.usable = False
 
     # ---- the end
+
+    def __del__(self) -> None:
+        """Who was interrupted may have forgotten it."""
+        self._sock.close()
 
     def is_alive(self, configuration: Configuration) -> bool:
         """Whether it may be trusted again after it was not used for some time."""
@@ -359,52 +376,76 @@ class _Item:
         self.run.put(self.index, self.size, error)
 
 
+class _Place:
+    """A connection's place in its pool, or that of one that is being made.
+
+    Who is interrupted anywhere (Ctrl-C, a signal handler's exception) may leave without a word: so
+    nobody counts, and a place that nobody holds any more is free.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 class _Pool:
     """The connections to one server."""
 
     def __init__(self, most: int) -> None:
         self.idle: deque[Connection] = deque()
-        self.count = 0
-        self.waiting = 0
         self.retired = False
-        self.room = threading.Condition()
         self._most = most
+        self._places: list[weakref.ref[_Place]] = []
+        # Bare locks and queues: those that are written in Python cannot be interrupted anywhere.
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def take(self, deadline: float) -> Connection | None:
-        """One that is idle; None: make one. Raises NotSentError when there is no room."""
+    def take(self, deadline: float) -> Connection | _Place:
+        """A connection that is idle, or the place for a new one.
+
+        Raises:
+            NotSentError: All are in use, and go on to be.
+        """
         try:
             return self.idle.pop()
         except IndexError:
             pass
-        with self.room:
-            self.waiting += 1
-            try:
-                while True:
-                    with contextlib.suppress(IndexError):
-                        return self.idle.pop()
-                    if self.count < self._most:
-                        self.count += 1
-                        return None
-                    left = deadline - clock()
-                    if left <= 0 or not self.room.wait(left):
-                        text = f"all {self._most} connections were in use for too long"
-                        raise NotSentError(f"{text}; max_connections allows more")
-            finally:
-                self.waiting -= 1
+        self._waiting += 1
+        try:
+            while True:
+                with contextlib.suppress(IndexError):
+                    return self.idle.pop()
+                place = self._free_place()
+                if place is not None:
+                    return place
+                left = deadline - clock()
+                if left <= 0:
+                    text = f"all {self._most} connections were in use for too long"
+                    raise NotSentError(f"{text}; max_connections allows more")
+                with contextlib.suppress(queue.Empty):
+                    self._news.get(timeout=min(left, _LOST_NEWS))
+        finally:
+            self._waiting -= 1
+
+    def _free_place(self) -> _Place | None:
+        with self._lock:
+            if len(self._places) >= self._most:
+                self._places = [place for place in self._places if place() is not None]
+                if len(self._places) >= self._most:
+                    return None
+            place = _Place()
+            self._places.append(weakref.ref(place))
+            return place
 
     def give(self, connection: Connection) -> None:
         """It may be taken again."""
         connection.released_at = clock()
         self.idle.append(connection)
-        if self.waiting:
-            with self.room:
-                self.room.notify()
+        self.tell()
 
-    def forget(self) -> None:
-        """There is one less."""
-        with self.room:
-            self.count -= 1
-            self.room.notify()
+    def tell(self) -> None:
+        """There may be a connection or a place for somebody who waits."""
+        if self._waiting and self._news.qsize() < self._most:
+            self._news.put(None)
 
 
 class Driver:
@@ -415,7 +456,7 @@ class Driver:
         self._cluster = cluster
         self._context: ssl.SSLContext | None = configuration.make_ssl_context()
         self._pools: dict[ServerAddress, _Pool] = {}
-        self._all: set[Connection] = set()
+        self._all: dict[int, weakref.ref[Connection]] = {}
         self._lock = threading.Lock()
         self._versions: dict[ServerAddress, Version] = {}
         self._local: dict[Any, Any] = {}
@@ -435,7 +476,8 @@ class Driver:
             pool = self._pool(server)
         while True:
             connection = pool.take(deadline)
-            if connection is None:
+            if isinstance(connection, _Place):
+                place = connection
                 break
             fresh = clock() - connection.released_at < _FRESH
             if fresh and connection.usable and not connection.session.abandoned:
@@ -447,9 +489,10 @@ class Driver:
         try:
             connection = self._connect(server, deadline)
         except BaseException:
-            pool.forget()
+            del place
+            pool.tell()
             raise
-        connection.pool = pool
+        connection.pool, connection.place = pool, place
         return connection
 
     def release(self, connection: Connection) -> None:
@@ -457,7 +500,7 @@ class Driver:
         pool = connection.pool
         if not connection.usable:
             self._cluster.server_lost(connection.server)
-        if pool is None or pool.retired or not connection.usable:
+        if pool is None or pool.retired or not (connection.usable and connection.at_rest):
             self._discard(connection)
         else:
             pool.give(connection)
@@ -489,8 +532,11 @@ class Driver:
                 except TransportError as error:
                     answers[server] = [error] * len(batches[server])
                 else:
+                    connection.at_rest = False
                     runs.append(_Run(connection, batches[server], deadline))
             self._perform(runs)
+            for run in runs:
+                run.connection.at_rest = True
         except BaseException:
             for run in runs:
                 run.connection.abort("interrupted")
@@ -554,7 +600,7 @@ class Driver:
             if self.closed:
                 connection.abort("the client is closed")
                 raise NotSentError("the client is closed")
-            self._all.add(connection)
+            self._all[id(connection)] = weakref.ref(connection)
         self._cluster.server_works(server)
         return connection
 
@@ -607,9 +653,10 @@ class Driver:
     def _discard(self, connection: Connection) -> None:
         connection.abort("the connection is of no use any more")
         with self._lock:
-            self._all.discard(connection)
-        if connection.pool is not None:
-            connection.pool.forget()
+            self._all.pop(id(connection), None)
+        pool, connection.pool, connection.place = connection.pool, None, None
+        if pool is not None:
+            pool.tell()
 
     def drop(self, connection: Connection) -> None:
         """Close a dedicated connection."""
@@ -641,15 +688,18 @@ class Driver:
             pools, self._pools = list(self._pools.values()), {}
         self._retire(pools)
         with self._lock:
-            in_use = list(self._all)
+            in_use = self._living()
         for connection in in_use:
             connection.interrupt("the client is closed")
 
+    def _living(self) -> list[Connection]:
+        return [c for c in (known() for known in self._all.values()) if c is not None]
+
     def after_fork(self) -> None:
         """In the child: everything there was is the parent's."""
-        for connection in self._all:
+        for connection in self._living():
             connection.leave_to_parent()
-        self._all = set()
+        self._all = {}
         self._pools = {}
         self._local = {}
         self._lock = threading.Lock()
