@@ -7,6 +7,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +15,16 @@ import pytest
 from client.both import KINDS, connect
 from client.relay import until
 from client.test_sync import in_threads
-from hotrod_codec import AsyncClient, Client, EmbeddedServer, Op, Status, TransportError, Version
+from hotrod_codec import (
+    AsyncClient,
+    Client,
+    EmbeddedServer,
+    Flag,
+    Op,
+    Status,
+    TransportError,
+    Version,
+)
 from hotrod_codec.client.config import UNBOUNDED
 from hotrod_codec.client.near import NearCounts, NearEntry, NearStore, keys_come_back
 from hotrod_codec.errors import ConfigurationError, EncodeError
@@ -193,6 +203,33 @@ def test_caches_share_what_is_kept(server: EmbeddedServer, kind: str) -> None:
         assert server.requests[Op.GET] == 1
         # A multimap is no cache of values that could be kept.
         assert client.multimap("default").size() >= 0
+
+
+def test_streams_and_tasks_are_writes(kind: str) -> None:
+    """Their own client sees them at once, without an event."""
+
+    def change(_: Mapping[str, bytes]) -> bytes:
+        return b""
+
+    with (
+        EmbeddedServer(tasks={"change": change}) as server,
+        connect(kind, server.uri) as client,
+    ):
+        near = client.cache(near_cache=True)
+        near.put("a", "A")
+        for write in (b"stream", b""):
+            assert near.get("a") is not None
+            reads = server.requests[Op.GET_WITH_METADATA]
+            stream = near.with_flags(Flag.SKIP_LISTENER_NOTIFICATION).put_stream("a")
+            stream.write(write)
+            stream.close()
+            assert near.get("a") == write.decode()
+            assert server.requests[Op.GET_WITH_METADATA] == reads + 1
+        near.execute("change")
+        near.get("a")
+        assert server.requests[Op.GET_WITH_METADATA] == reads + 2
+        assert near.with_marshallers(values="bytes").get("a") == b""
+        assert server.requests[Op.GET] == 1
 
 
 def test_a_size_that_is_none(server: EmbeddedServer) -> None:

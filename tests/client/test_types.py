@@ -19,8 +19,11 @@ from hotrod_codec.client import (
 from hotrod_codec.marshallers import BYTES, JSON, TEXT
 
 
-def test_sync(server: EmbeddedServer) -> None:
-    with Client(server.uri, connect_timeout=1) as client:
+def test_sync() -> None:
+    with (
+        EmbeddedServer(tasks={"greeting": lambda parameters: b""}) as server,
+        Client(server.uri, connect_timeout=1) as client,
+    ):
         assert_type(client, Client)
         text = assert_type(client.cache(), Cache[str, str])
         assert_type(client.cache("default", keys=BYTES, values=BYTES), Cache[bytes, bytes])
@@ -39,6 +42,15 @@ def test_sync(server: EmbeddedServer) -> None:
         assert_type(text.keys(), Generator[str, None])
         assert_type(text.compute("a", lambda key, value: (value or "") + key), str | None)
         assert_type(text.stats(), dict[str, int])
+        assert_type(text.merge("a", "B", lambda old, new: old + new), str | None)
+        assert_type(text.contains_value("x"), bool)
+        assert_type(text.with_marshallers(values=BYTES), Cache[str, bytes])
+        assert_type(text.with_marshallers(keys=BYTES), Cache[bytes, str])
+        assert_type(text.with_marshallers(keys=BYTES, values=JSON), Cache[bytes, Any])
+        assert_type(text.with_marshallers(values="json"), Cache[Any, Any])
+        assert_type(client.execute("greeting", {"who": "bob"}), str | None)
+        assert_type(client.execute("greeting", values=BYTES), bytes | None)
+        assert_type(text.execute("greeting"), str | None)
         assert_type(client.admin.schemas.names(), list[str])
         with text.put_stream("s") as target:
             assert_type(target, ValueWriter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 from hotrod_codec import EmbeddedServer
@@ -29,6 +30,14 @@ _CACHES: dict[str, CacheConfiguration | str | None] = {
 }
 
 
+def _greeting(parameters: Mapping[str, bytes]) -> bytes:
+    """As server/Greeting.java, as far as bytes go."""
+    who = parameters.get("who", b"").decode()
+    if who == "nobody":
+        raise ValueError("nobody is there")
+    return f"hello {who}".encode() if who else b""
+
+
 class Embedded:
     """One node, or a cluster; with `auth`, `tls` and `certificates` as Infinispan has them."""
 
@@ -48,6 +57,7 @@ class Embedded:
             nodes=nodes,
             caches=_CACHES,
             default_cache="octets",
+            tasks={"greeting": _greeting},
             users={USER: PASSWORD} if auth else None,
             mechanisms=mechanisms if auth else None,
             server_name="hotrod-codec",

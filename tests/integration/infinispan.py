@@ -54,6 +54,7 @@ SASL_MECHANISMS = (
 )
 
 _FILES = Path(__file__).resolve().parent / "server"
+_SERVICES = _FILES / "services"  # says which tasks there are
 _COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 _MAVEN_SECONDS = 900.0
 _TOOL_SECONDS = 120.0
@@ -194,7 +195,9 @@ def compiled(version: str, jars: Path, sources: Sequence[Path]) -> Path:
 
 
 def _own_classes(version: str, jars: Path) -> Path:
-    names = ["Node.java", "Pem.java"] + (["Legacy.java"] if is_legacy(version) else [])
+    names = ["Node.java", "Pem.java", "Greeting.java"]
+    if is_legacy(version):
+        names.append("Legacy.java")
     return compiled(version, jars, [_FILES / name for name in names])
 
 
@@ -474,7 +477,7 @@ class Infinispan:
             folder = Path(self._temporary.name)
         folder.mkdir(parents=True, exist_ok=True)
         classes = _own_classes(self.version, jars)
-        class_path = f"{classes}{os.pathsep}{jars}{os.sep}*"
+        class_path = os.pathsep.join([str(classes), str(_SERVICES), f"{jars}{os.sep}*"])
         if self._tls:
             self.certificate = _make_key(folder, "server", "localhost")
             if self._certificates:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,22 @@ def test_put_and_get() -> None:
         assert peer.call(Op.GET, key=b"k").value == b"v"
         assert server.uri == f"hotrod://127.0.0.1:{server.address.port}"
         assert (server.requests, server.connections) == ({Op.PUT: 1, Op.GET: 1}, 1)
+
+
+def test_tasks_are_functions() -> None:
+    def upper(parameters: Mapping[str, bytes]) -> bytes:
+        return parameters["text"].upper()
+
+    tasks: dict[str, Any] = {"upper": upper, "wrong": lambda _: "text", "@@cache@names": upper}
+    with EmbeddedServer(tasks=tasks) as server, Peer(server.address) as peer:
+        assert peer.call(Op.EXEC, task="upper", params={"text": b"abc"}).result == b"ABC"
+        wrong = peer.call(Op.EXEC, task="upper")
+        assert (wrong.status, wrong.error) == (Status.SERVER_ERROR, "KeyError: 'text'")
+        assert "gave str, not bytes" in peer.call(Op.EXEC, task="wrong").error
+        assert peer.call(Op.EXEC, task="@@cache@names").result.startswith(b"[")
+        assert "ISPN027002" in peer.call(Op.EXEC, task="lower").error
+        gone = peer.call(Op.EXEC, task="upper", params={"text": b"abc"}, cache="nowhere")
+        assert "CacheNotFound" in gone.error
 
 
 def test_caches_are_given_by_name() -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "NearSize",
     "Settings",
     "address_of",
+    "as_marshaller",
     "configure",
     "environment",
     "near_size",
@@ -50,6 +51,14 @@ MARSHALLERS: Final[Mapping[str, Marshaller[Any]]] = {
     "protostream": PROTOSTREAM,
 }
 """Marshallers by the names that settings take; a media type will do as well."""
+
+
+def as_marshaller(given: Marshaller[Any] | str) -> Marshaller[Any]:
+    """A marshaller, or the one of this name or media type. Raises ValueError: there is none."""
+    if isinstance(given, str):
+        return MARSHALLERS[given] if given in MARSHALLERS else marshaller_for(given)
+    return given
+
 
 _ENVIRONMENT: Final = {
     "HOTROD_USERNAME": "username",

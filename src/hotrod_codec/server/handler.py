@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from hotrod_codec import Request, encode_response, layout
@@ -73,6 +73,7 @@ class Handler:
         self.authenticator = authenticator
         self.counters = counters.Counters(cluster)
         self.most_bytes = 2**26
+        self.tasks: Mapping[str, Callable[[Mapping[str, bytes]], bytes]] = {}
         self.faults = faults
         self._last_id = 0
         self._topologies: dict[Any, Topology] = {}

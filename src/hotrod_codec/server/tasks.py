@@ -1,4 +1,5 @@
-"""EXEC: the tasks that administer caches, templates and schemas. [wire-extended 7]"""
+"""EXEC: the tasks that administer caches, templates and schemas, and those of the user.
+[wire-extended 7]"""
 
 from __future__ import annotations
 
@@ -186,14 +187,23 @@ TASKS: Final[dict[str, Task]] = {
 
 def _exec(h: Handler, s: Session, q: Request) -> bytes:
     cache = h.cache(q.cache) if q.cache else None
-    task = TASKS.get(q["task"])
-    if task is None:
+    task, own = q["task"], TASKS.get(q["task"])
+    if own is not None:
+        result = own(h, Parameters(task, dict(q["params"]))).encode()
+    elif task in h.tasks:
+        result = _result(task, h.tasks[task](dict(q["params"])))
+    else:
         raise RefusedError(
             Status.SERVER_ERROR,
-            f"java.lang.IllegalArgumentException: ISPN027002: Unknown task '{q['task'][:200]}'",
+            f"java.lang.IllegalArgumentException: ISPN027002: Unknown task '{task[:200]}'",
         )
-    result = task(h, Parameters(q["task"], dict(q["params"])))
-    return h.reply(q, cache, result=result.encode())
+    return h.reply(q, cache, result=result)
+
+
+def _result(task: str, given: object) -> bytes:
+    if not isinstance(given, bytes):
+        raise _failure(f"task '{task}' gave {type(given).__name__}, not bytes")
+    return given
 
 
 OPERATIONS: Final[dict[Op, Callable[[Handler, Session, Request], bytes]]] = {Op.EXEC: _exec}

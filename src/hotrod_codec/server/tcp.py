@@ -138,6 +138,9 @@ class EmbeddedServer:
         port: Port of the first node, the next ones follow; 0: free ones.
         advertise: What clients are told as a node's address, where that is another one than the
             node's own: as behind address translation.
+        tasks: What clients may run by EXEC: functions by name. Each gets its parameters as bytes by
+            name, and gives bytes, as its clients marshal them. They run where all requests are
+            handled: nothing may be waited for there.
         max_entries: The most that a cache keeps on a node; the least recently used go first.
         num_segments, num_owners: Of caches that say nothing else.
         max_request: The longest request in bytes, and the longest streamed value.
@@ -165,6 +168,7 @@ class EmbeddedServer:
         host: str = "127.0.0.1",
         port: int = 0,
         advertise: Callable[[ServerAddress], tuple[str, int]] | None = None,
+        tasks: Mapping[str, Callable[[Mapping[str, bytes]], bytes]] | None = None,
         max_entries: int | None = None,
         num_segments: int = 256,
         num_owners: int = 2,
@@ -204,6 +208,7 @@ class EmbeddedServer:
             Authenticator(self._users, mechanisms, server_name) if guarded else None,
         )
         self._handler.most_bytes = max_request
+        self._handler.tasks = dict(tasks or {})
         self._counts = [0] * 256
         self._limits = Limits(bytes=max_request)
         self._most_bytes = max_request + 2**16

@@ -1,5 +1,9 @@
+import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import org.infinispan.commons.dataconversion.MediaType;
 import org.infinispan.configuration.cache.CacheMode;
@@ -10,6 +14,10 @@ import org.infinispan.server.core.admin.embeddedserver.EmbeddedServerAdminOperat
 import org.infinispan.server.core.security.simple.SimpleServerAuthenticationProvider;
 import org.infinispan.server.hotrod.HotRodServer;
 import org.infinispan.server.hotrod.configuration.HotRodServerConfigurationBuilder;
+import org.infinispan.tasks.Task;
+import org.infinispan.tasks.TaskContext;
+import org.infinispan.tasks.TaskManager;
+import org.infinispan.tasks.spi.TaskEngine;
 import org.infinispan.transaction.LockingMode;
 import org.infinispan.transaction.TransactionMode;
 import org.infinispan.transaction.lookup.EmbeddedTransactionManagerLookup;
@@ -56,9 +64,42 @@ public class Legacy {
                     .addAllowedMech("DIGEST-MD5").addAllowedMech("CRAM-MD5")
                     .serverAuthenticationProvider(users);
         }
+        manager.getGlobalComponentRegistry().getComponent(TaskManager.class)
+                .registerTaskEngine(new Greetings());
         new HotRodServer().start(server.build(), manager);
         System.out.println("READY");
         Thread.currentThread().join();
+    }
+
+    /** Runs the task that full servers find by themselves. */
+    private static class Greetings implements TaskEngine {
+        private final Greeting greeting = new Greeting();
+
+        @Override
+        public String getName() {
+            return "greetings";
+        }
+
+        @Override
+        public List<Task> getTasks() {
+            return List.of(greeting);
+        }
+
+        @Override
+        public boolean handles(String task) {
+            return task.equals(greeting.getName());
+        }
+
+        @Override
+        @SuppressWarnings("unchecked")
+        public <T> CompletableFuture<T> runTask(
+                String task, TaskContext context, Executor executor) {
+            return CompletableFuture.supplyAsync(() -> {
+                String text = Greeting.greet(context);
+                // Clients get bytes only.
+                return (T) (text == null ? null : text.getBytes(StandardCharsets.UTF_8));
+            }, executor);
+        }
     }
 
     private static Map<String, ConfigurationBuilder> caches(boolean cluster) {

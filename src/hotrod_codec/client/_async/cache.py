@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segment_of
 from hotrod_codec.client._async.dispatch import Dispatcher
@@ -18,7 +18,9 @@ from hotrod_codec.client._async.streams import (
     reading,
     writing,
 )
+from hotrod_codec.client._async.tasks import execute
 from hotrod_codec.client.cluster import Call, Statement
+from hotrod_codec.client.config import as_marshaller
 from hotrod_codec.client.queries import Query, deletes
 from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue, QueryResult
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
@@ -31,6 +33,8 @@ __all__ = ["AsyncCache"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
 
 _Life: TypeAlias = float | timedelta | Duration | None
 
@@ -104,6 +108,44 @@ class AsyncCache(Generic[K, V]):
         """
         return AsyncCache(
             self._dispatcher, self._name, self._keys, self._values, flags=self._flags | flags
+        )
+
+    @overload
+    def with_marshallers(self, *, keys: Marshaller[K2]) -> AsyncCache[K2, V]: ...
+
+    @overload
+    def with_marshallers(self, *, values: Marshaller[V2]) -> AsyncCache[K, V2]: ...
+
+    @overload
+    def with_marshallers(
+        self, *, keys: Marshaller[K2], values: Marshaller[V2]
+    ) -> AsyncCache[K2, V2]: ...
+
+    @overload
+    def with_marshallers(
+        self, *, keys: Marshaller[Any] | str = ..., values: Marshaller[Any] | str = ...
+    ) -> AsyncCache[Any, Any]: ...
+
+    def with_marshallers(
+        self,
+        *,
+        keys: Marshaller[Any] | str | None = None,
+        values: Marshaller[Any] | str | None = None,
+    ) -> AsyncCache[Any, Any]:
+        """The same cache with keys or values in another form: the server converts.
+
+        Args:
+            keys, values: As for `AsyncClient.cache`; None: as they are.
+
+        Returns:
+            A cache that asks the servers each time, if this one has a near cache or not.
+        """
+        return AsyncCache(
+            self._dispatcher,
+            self._name,
+            self._keys if keys is None else as_marshaller(keys),
+            self._values if values is None else as_marshaller(values),
+            flags=self._flags,
         )
 
     # ---- one key
@@ -309,6 +351,28 @@ class AsyncCache(Generic[K, V]):
             if await self._put_computed(key, value, None, lifespan, max_idle):
                 return value
 
+    async def merge(
+        self,
+        key: K,
+        value: V,
+        function: Callable[[V, V], V | None],
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> V | None:
+        """Store a value, or if there is one already what `function` makes of that and the new one.
+
+        Otherwise as `compute`.
+
+        Returns:
+            The value that is there now.
+        """
+
+        def merged(_: K, old: V | None) -> V | None:
+            return value if old is None else function(old, value)
+
+        return await self.compute(key, merged, lifespan=lifespan, max_idle=max_idle)
+
     async def _put_computed(
         self, key: K, value: V | None, old: MetadataValue[V] | None, lifespan: _Life, idle: _Life
     ) -> bool:
@@ -507,7 +571,7 @@ class AsyncCache(Generic[K, V]):
         nothing = Call(op, self._state, self._header, whole, call.key)
         answers = writing(self._dispatcher, call)
         await anext(answers)
-        return AsyncValueWriter(self._dispatcher, answers, size, nothing)
+        return AsyncValueWriter(self._dispatcher, answers, size, nothing, self._changed)
 
     async def _stream_of(self, op: Op, key: K, fields: dict[str, Any]) -> Call:
         if not self._ready:
@@ -536,6 +600,14 @@ class AsyncCache(Generic[K, V]):
     async def is_empty(self) -> bool:
         """Whether there is no entry."""
         return await self.size() == 0
+
+    async def contains_value(self, value: V) -> bool:
+        """Whether any key has this value. All values are read until one is equal."""
+        async with aclosing(self.values()) as values:
+            async for found in values:
+                if found == value:
+                    return True
+        return False
 
     async def clear(self) -> None:
         """Remove all entries.
@@ -785,6 +857,25 @@ class AsyncCache(Generic[K, V]):
         answer = await self._dispatcher.execute(kind(Op.QUERY, self._state, header, fields))
         return query.result(answer.result)
 
+    # ---- tasks
+
+    async def execute(self, task: str, parameters: Mapping[str, V] | None = None) -> V | None:
+        """Run a task or a script that the server has, on this cache; what it gives, None: nothing.
+        As a write, it is tried again only if nothing of it was sent.
+
+        Args:
+            task: Its name.
+            parameters: By their names. They and the result have the form of the cache's values.
+
+        Raises:
+            ServerError: There is no such task, or it failed.
+
+        Hot Rod: EXEC 0x2B, since 2.1.
+        """
+        if not self._ready:
+            await self._prepare()
+        return await execute(self._dispatcher, self._state, self._values, task, parameters)
+
     # ---- events
 
     async def add_listener(
@@ -881,6 +972,9 @@ class AsyncCache(Generic[K, V]):
         if not self._ready:
             await self._prepare()
         return await self._dispatcher.execute(Call(op, self._state, self._header, fields))
+
+    def _changed(self, keys: Iterable[bytes] | None) -> None:
+        """Other values may be stored now under these keys, as they are sent; None: under all."""
 
     @staticmethod
     def _done(answer: Response) -> bool:

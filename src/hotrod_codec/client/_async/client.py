@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
@@ -12,18 +13,19 @@ from hotrod_codec.client._async.counters import AsyncCounters
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.multimap import AsyncMultimap
 from hotrod_codec.client._async.near import AsyncNearCache
+from hotrod_codec.client._async.tasks import execute
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import (
-    MARSHALLERS,
     Configuration,
     NearSize,
     Settings,
+    as_marshaller,
     configure,
     near_size,
 )
 from hotrod_codec.client.session import NO_FLAGS
 from hotrod_codec.errors import ConfigurationError
-from hotrod_codec.marshallers import Marshaller, marshaller_for
+from hotrod_codec.marshallers import Marshaller
 from hotrod_codec.ops import Flag
 
 __all__ = ["AsyncClient"]
@@ -192,7 +194,7 @@ class AsyncClient:
         if force_return is None:
             force_return = c.force_return
         flags = Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS
-        types = _marshaller(keys), _marshaller(values)
+        types = as_marshaller(keys), as_marshaller(values)
         try:
             near = near_size(settings.near_cache if near_cache is None else near_cache)
         except ValueError as error:
@@ -241,6 +243,45 @@ class AsyncClient:
         cache: AsyncCache[Any, Any] = self._cache(name, keys, values, None, False)
         return AsyncMultimap(cache, duplicates=duplicates)
 
+    @overload
+    async def execute(
+        self, task: str, parameters: Mapping[str, str] | None = None
+    ) -> str | None: ...
+
+    @overload
+    async def execute(
+        self, task: str, parameters: Mapping[str, V] | None = None, *, values: Marshaller[V]
+    ) -> V | None: ...
+
+    @overload
+    async def execute(
+        self, task: str, parameters: Mapping[str, Any] | None = None, *, values: str
+    ) -> Any: ...
+
+    async def execute(
+        self,
+        task: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        values: Marshaller[Any] | str | None = None,
+    ) -> Any:
+        """Run a task or a script that the server has, on no cache in particular; what it gives,
+        None: nothing. `AsyncCache.execute` runs one on a cache.
+
+        Args:
+            task: Its name.
+            parameters: By their names.
+            values: How they, and the result, become bytes; as for `cache`.
+
+        Raises:
+            ServerError: There is no such task, or it failed.
+
+        Hot Rod: EXEC 0x2B, since 2.1.
+        """
+        given = self._configuration.value_marshaller if values is None else values
+        state = self._dispatcher.cluster.cache("")
+        return await execute(self._dispatcher, state, as_marshaller(given), task, parameters)
+
     @property
     def counters(self) -> AsyncCounters:
         """The counters of the cluster."""
@@ -265,9 +306,3 @@ class AsyncClient:
     def switch_to_default_cluster(self) -> bool:
         """Use the cluster of `addresses` from now on."""
         return self._dispatcher.switch(DEFAULT_CLUSTER)
-
-
-def _marshaller(given: Marshaller[Any] | str) -> Marshaller[Any]:
-    if isinstance(given, str):
-        return MARSHALLERS[given] if given in MARSHALLERS else marshaller_for(given)
-    return given

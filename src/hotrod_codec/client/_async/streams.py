@@ -6,7 +6,7 @@ A stream is a generator that speaks to one server: whatever becomes of it, what 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
@@ -166,12 +166,14 @@ class AsyncValueWriter(_File):
         answers: AsyncGenerator[Response, _Chunk],
         chunk_size: int,
         put_nothing: Call,
+        changed: Callable[[Iterable[bytes]], None],
     ) -> None:
         self.stored: bool | None = None
         self._dispatcher = dispatcher
         self._answers = answers
         self._size = chunk_size
         self._put_nothing = put_nothing
+        self._changed = changed
         self._held = bytearray()  # what waits for more, as the last chunk must not be empty
 
     async def __aenter__(self) -> Self:
@@ -214,11 +216,14 @@ class AsyncValueWriter(_File):
         """
         if self._closed:
             return
-        answer = await self._send(last=True) if self._held else None
-        await self.abandon()
-        if answer is None:
-            answer = await self._dispatcher.execute(self._put_nothing)
-        self.stored = answer.status == Status.SUCCESS
+        try:
+            answer = await self._send(last=True) if self._held else None
+            await self.abandon()
+            if answer is None:
+                answer = await self._dispatcher.execute(self._put_nothing)
+            self.stored = answer.status == Status.SUCCESS
+        finally:
+            self._changed((self._put_nothing.fields["key"],))
 
     async def abandon(self) -> None:
         """Store nothing. May be called again."""

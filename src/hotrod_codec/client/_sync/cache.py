@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segment_of
 from hotrod_codec.client._sync.dispatch import Dispatcher
@@ -21,7 +21,9 @@ from hotrod_codec.client._sync.streams import (
     reading,
     writing,
 )
+from hotrod_codec.client._sync.tasks import execute
 from hotrod_codec.client.cluster import Call, Statement
+from hotrod_codec.client.config import as_marshaller
 from hotrod_codec.client.queries import Query, deletes
 from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue, QueryResult
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
@@ -34,6 +36,8 @@ __all__ = ["Cache"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
 
 _Life: TypeAlias = float | timedelta | Duration | None
 
@@ -107,6 +111,44 @@ class Cache(Generic[K, V]):
         """
         return Cache(
             self._dispatcher, self._name, self._keys, self._values, flags=self._flags | flags
+        )
+
+    @overload
+    def with_marshallers(self, *, keys: Marshaller[K2]) -> Cache[K2, V]: ...
+
+    @overload
+    def with_marshallers(self, *, values: Marshaller[V2]) -> Cache[K, V2]: ...
+
+    @overload
+    def with_marshallers(
+        self, *, keys: Marshaller[K2], values: Marshaller[V2]
+    ) -> Cache[K2, V2]: ...
+
+    @overload
+    def with_marshallers(
+        self, *, keys: Marshaller[Any] | str = ..., values: Marshaller[Any] | str = ...
+    ) -> Cache[Any, Any]: ...
+
+    def with_marshallers(
+        self,
+        *,
+        keys: Marshaller[Any] | str | None = None,
+        values: Marshaller[Any] | str | None = None,
+    ) -> Cache[Any, Any]:
+        """The same cache with keys or values in another form: the server converts.
+
+        Args:
+            keys, values: As for `Client.cache`; None: as they are.
+
+        Returns:
+            A cache that asks the servers each time, if this one has a near cache or not.
+        """
+        return Cache(
+            self._dispatcher,
+            self._name,
+            self._keys if keys is None else as_marshaller(keys),
+            self._values if values is None else as_marshaller(values),
+            flags=self._flags,
         )
 
     # ---- one key
@@ -312,6 +354,28 @@ class Cache(Generic[K, V]):
             if self._put_computed(key, value, None, lifespan, max_idle):
                 return value
 
+    def merge(
+        self,
+        key: K,
+        value: V,
+        function: Callable[[V, V], V | None],
+        *,
+        lifespan: _Life = None,
+        max_idle: _Life = None,
+    ) -> V | None:
+        """Store a value, or if there is one already what `function` makes of that and the new one.
+
+        Otherwise as `compute`.
+
+        Returns:
+            The value that is there now.
+        """
+
+        def merged(_: K, old: V | None) -> V | None:
+            return value if old is None else function(old, value)
+
+        return self.compute(key, merged, lifespan=lifespan, max_idle=max_idle)
+
     def _put_computed(
         self, key: K, value: V | None, old: MetadataValue[V] | None, lifespan: _Life, idle: _Life
     ) -> bool:
@@ -510,7 +574,7 @@ class Cache(Generic[K, V]):
         nothing = Call(op, self._state, self._header, whole, call.key)
         answers = writing(self._dispatcher, call)
         next(answers)
-        return ValueWriter(self._dispatcher, answers, size, nothing)
+        return ValueWriter(self._dispatcher, answers, size, nothing, self._changed)
 
     def _stream_of(self, op: Op, key: K, fields: dict[str, Any]) -> Call:
         if not self._ready:
@@ -539,6 +603,14 @@ class Cache(Generic[K, V]):
     def is_empty(self) -> bool:
         """Whether there is no entry."""
         return self.size() == 0
+
+    def contains_value(self, value: V) -> bool:
+        """Whether any key has this value. All values are read until one is equal."""
+        with closing(self.values()) as values:
+            for found in values:
+                if found == value:
+                    return True
+        return False
 
     def clear(self) -> None:
         """Remove all entries.
@@ -788,6 +860,25 @@ class Cache(Generic[K, V]):
         answer = self._dispatcher.execute(kind(Op.QUERY, self._state, header, fields))
         return query.result(answer.result)
 
+    # ---- tasks
+
+    def execute(self, task: str, parameters: Mapping[str, V] | None = None) -> V | None:
+        """Run a task or a script that the server has, on this cache; what it gives, None: nothing.
+        As a write, it is tried again only if nothing of it was sent.
+
+        Args:
+            task: Its name.
+            parameters: By their names. They and the result have the form of the cache's values.
+
+        Raises:
+            ServerError: There is no such task, or it failed.
+
+        Hot Rod: EXEC 0x2B, since 2.1.
+        """
+        if not self._ready:
+            self._prepare()
+        return execute(self._dispatcher, self._state, self._values, task, parameters)
+
     # ---- events
 
     def add_listener(
@@ -884,6 +975,9 @@ class Cache(Generic[K, V]):
         if not self._ready:
             self._prepare()
         return self._dispatcher.execute(Call(op, self._state, self._header, fields))
+
+    def _changed(self, keys: Iterable[bytes] | None) -> None:
+        """Other values may be stored now under these keys, as they are sent; None: under all."""
 
     @staticmethod
     def _done(answer: Response) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
@@ -15,18 +16,19 @@ from hotrod_codec.client._sync.counters import Counters
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.multimap import Multimap
 from hotrod_codec.client._sync.near import NearCache
+from hotrod_codec.client._sync.tasks import execute
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import (
-    MARSHALLERS,
     Configuration,
     NearSize,
     Settings,
+    as_marshaller,
     configure,
     near_size,
 )
 from hotrod_codec.client.session import NO_FLAGS
 from hotrod_codec.errors import ConfigurationError
-from hotrod_codec.marshallers import Marshaller, marshaller_for
+from hotrod_codec.marshallers import Marshaller
 from hotrod_codec.ops import Flag
 
 __all__ = ["Client"]
@@ -195,7 +197,7 @@ class Client:
         if force_return is None:
             force_return = c.force_return
         flags = Flag.FORCE_RETURN_VALUE if force_return else NO_FLAGS
-        types = _marshaller(keys), _marshaller(values)
+        types = as_marshaller(keys), as_marshaller(values)
         try:
             near = near_size(settings.near_cache if near_cache is None else near_cache)
         except ValueError as error:
@@ -244,6 +246,45 @@ class Client:
         cache: Cache[Any, Any] = self._cache(name, keys, values, None, False)
         return Multimap(cache, duplicates=duplicates)
 
+    @overload
+    def execute(
+        self, task: str, parameters: Mapping[str, str] | None = None
+    ) -> str | None: ...
+
+    @overload
+    def execute(
+        self, task: str, parameters: Mapping[str, V] | None = None, *, values: Marshaller[V]
+    ) -> V | None: ...
+
+    @overload
+    def execute(
+        self, task: str, parameters: Mapping[str, Any] | None = None, *, values: str
+    ) -> Any: ...
+
+    def execute(
+        self,
+        task: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        values: Marshaller[Any] | str | None = None,
+    ) -> Any:
+        """Run a task or a script that the server has, on no cache in particular; what it gives,
+        None: nothing. `Cache.execute` runs one on a cache.
+
+        Args:
+            task: Its name.
+            parameters: By their names.
+            values: How they, and the result, become bytes; as for `cache`.
+
+        Raises:
+            ServerError: There is no such task, or it failed.
+
+        Hot Rod: EXEC 0x2B, since 2.1.
+        """
+        given = self._configuration.value_marshaller if values is None else values
+        state = self._dispatcher.cluster.cache("")
+        return execute(self._dispatcher, state, as_marshaller(given), task, parameters)
+
     @property
     def counters(self) -> Counters:
         """The counters of the cluster."""
@@ -268,9 +309,3 @@ class Client:
     def switch_to_default_cluster(self) -> bool:
         """Use the cluster of `addresses` from now on."""
         return self._dispatcher.switch(DEFAULT_CLUSTER)
-
-
-def _marshaller(given: Marshaller[Any] | str) -> Marshaller[Any]:
-    if isinstance(given, str):
-        return MARSHALLERS[given] if given in MARSHALLERS else marshaller_for(given)
-    return given

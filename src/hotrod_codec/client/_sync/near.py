@@ -261,7 +261,7 @@ class NearCache(Cache[K, V]):
         try:
             super().clear()
         finally:
-            self._forget_all()
+            self._changed(None)
 
     def execute_statement(
         self, statement: str, parameters: Mapping[str, Any] | None = None, *, local: bool = False
@@ -269,18 +269,26 @@ class NearCache(Cache[K, V]):
         try:
             return super().execute_statement(statement, parameters, local=local)
         finally:
-            self._forget_all()
+            self._changed(None)
 
-    def _forget_all(self) -> None:
-        store = self._dispatcher.driver.local().get(self._near_name)
-        if store is not None:
-            store.clear()
+    def execute(self, task: str, parameters: Mapping[str, V] | None = None) -> V | None:
+        try:
+            return super().execute(task, parameters)
+        finally:
+            self._changed(None)
 
     def _forget(self, keys: Iterable[K]) -> None:
+        self._changed(map(self._encode_key, keys))
+
+    def _changed(self, keys: Iterable[bytes] | None) -> None:
         store = self._dispatcher.driver.local().get(self._near_name)
-        if store is not None:
-            for key in keys:
-                store.invalidate(self._encode_key(key))
+        if store is None:
+            return
+        if keys is None:
+            store.clear()
+            return
+        for data in keys:
+            store.invalidate(data)
 
     # ---- the store
 

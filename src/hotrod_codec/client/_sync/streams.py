@@ -9,7 +9,7 @@ A stream is a generator that speaks to one server: whatever becomes of it, what 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
@@ -169,12 +169,14 @@ class ValueWriter(_File):
         answers: Generator[Response, _Chunk],
         chunk_size: int,
         put_nothing: Call,
+        changed: Callable[[Iterable[bytes]], None],
     ) -> None:
         self.stored: bool | None = None
         self._dispatcher = dispatcher
         self._answers = answers
         self._size = chunk_size
         self._put_nothing = put_nothing
+        self._changed = changed
         self._held = bytearray()  # what waits for more, as the last chunk must not be empty
 
     def __enter__(self) -> Self:
@@ -217,11 +219,14 @@ class ValueWriter(_File):
         """
         if self._closed:
             return
-        answer = self._send(last=True) if self._held else None
-        self.abandon()
-        if answer is None:
-            answer = self._dispatcher.execute(self._put_nothing)
-        self.stored = answer.status == Status.SUCCESS
+        try:
+            answer = self._send(last=True) if self._held else None
+            self.abandon()
+            if answer is None:
+                answer = self._dispatcher.execute(self._put_nothing)
+            self.stored = answer.status == Status.SUCCESS
+        finally:
+            self._changed((self._put_nothing.fields["key"],))
 
     def abandon(self) -> None:
         """Store nothing. May be called again."""
