@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from typing import Any, assert_type
 
-from hotrod_codec import AsyncCache, AsyncClient, Cache, Client, EmbeddedServer
+from hotrod_codec import (
+    AsyncCache,
+    AsyncClient,
+    Cache,
+    Client,
+    CounterConfiguration,
+    EmbeddedServer,
+)
 from hotrod_codec.client import (
     CacheEvent,
     Counter,
+    CounterEvent,
+    CounterListener,
     Listener,
     MetadataValue,
     Multimap,
@@ -61,6 +70,10 @@ def test_sync() -> None:
         assert_type(next(iter(source), b""), bytes)
         assert_type(client.multimap("default"), Multimap[str, str])
         assert_type(client.counters.get("n"), Counter)
+        client.counters.define("n", CounterConfiguration())
+        with client.counters.add_listener("n") as changes:
+            assert_type(changes, CounterListener)
+            assert_type(changes.next(0), CounterEvent | None)
         with text.add_listener() as events:
             assert_type(events, Listener[str])
             assert_type(events.next(0), CacheEvent[str] | None)

@@ -94,6 +94,11 @@ def test_what_others_write_is_told(near: Any, other: Any, key: bytes, reads: Any
     assert reads(lambda: near.get(key)) == 1  # that there is nothing is not remembered
 
 
+def put_in_chunks(cache: Any, key: bytes) -> None:
+    with cache.put_stream(key) as stream:
+        stream.write(b"new")
+
+
 WRITES: dict[str, Callable[[Any, bytes], Any]] = {
     "put": lambda cache, key: cache.put(key, b"new"),
     "replace": lambda cache, key: cache.replace(key, b"new"),
@@ -101,6 +106,7 @@ WRITES: dict[str, Callable[[Any, bytes], Any]] = {
     "put_all": lambda cache, key: cache.put_all({key: b"new"}),
     "put_many": lambda cache, key: cache.put_many([(key, b"new")]),
     "compute": lambda cache, key: cache.compute(key, lambda k, v: b"new"),
+    "put_stream": lambda cache, key: put_in_chunks(cache, key),
     "another view": lambda cache, key: cache.with_flags(1).put(key, b"new"),
 }
 REMOVALS: dict[str, Callable[[Any, bytes], Any]] = {
@@ -113,6 +119,7 @@ REMOVALS: dict[str, Callable[[Any, bytes], Any]] = {
 
 
 @once
+@pytest.mark.versions(legacy=False)
 @pytest.mark.parametrize("how", [*WRITES, *REMOVALS])
 def test_own_writes_are_seen_at_once(client: Any, key: bytes, how: str) -> None:
     many = client.cache("many", keys=BYTES, values=BYTES, near_cache=10)

@@ -245,6 +245,37 @@ def test_an_event_tells_of_bounds(peer: Peer, other: Peer, name: str, key: bytes
     forget(peer, name, key)
 
 
+@pytest.mark.operation(Op.COUNTER, Op.COUNTER_ADD_AND_GET)
+def test_a_bound_is_reached_by_what_would_go_beyond(peer: Peer, name: str, key: bytes) -> None:
+    """To have its value is not enough, and what moves it frees it."""
+    create(peer, name, BOUNDED)
+    listen(peer, name, key)
+    reached, done = Status.NOT_EXECUTED_WITH_PREVIOUS, Status.SUCCESS
+    for delta, status in (
+        (5, done), (0, done), (1, reached), (0, reached), (1, reached), (-1, done), (1, done),
+        (-20, done), (0, done), (-1, reached), (0, reached), (20, done), (1, reached),
+    ):  # fmt: skip
+        assert peer.call(Op.COUNTER_ADD_AND_GET, name=name, delta=delta).status == status
+    assert peer.call(Op.COUNTER_CAS, name=name, expect=10, update=10).status == done
+    assert peer.call(Op.COUNTER_ADD_AND_GET, name=name, delta=0).status == done
+    changes = [
+        (e.old_value, e.state & 3, e.new_value, e.state >> 2)
+        for e in (peer.event() for _ in range(9))
+    ]
+    assert changes == [
+        (5, VALID, 10, VALID),
+        (10, VALID, 10, AT_UPPER),
+        (10, AT_UPPER, 9, VALID),
+        (9, VALID, 10, VALID),
+        (10, VALID, -10, VALID),
+        (-10, VALID, -10, AT_LOWER),
+        (-10, AT_LOWER, 10, VALID),
+        (10, VALID, 10, AT_UPPER),
+        (10, AT_UPPER, 10, VALID),
+    ]
+    forget(peer, name, key)
+
+
 @pytest.mark.operation(Op.COUNTER_ADD_LISTENER, Op.COUNTER_REMOVE_LISTENER, Op.COUNTER)
 def test_one_listener_of_two_counters(peer: Peer, other: Peer, name: str, key: bytes) -> None:
     names = [f"{name} {i}" for i in range(2)]

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from hotrod_codec.client._async.admin import AsyncAdmin
     from hotrod_codec.client._async.cache import AsyncCache
     from hotrod_codec.client._async.client import AsyncClient
-    from hotrod_codec.client._async.counters import AsyncCounter, AsyncCounters
+    from hotrod_codec.client._async.counters import (
+        AsyncCounter,
+        AsyncCounterListener,
+        AsyncCounters,
+    )
     from hotrod_codec.client._async.listeners import AsyncListener
     from hotrod_codec.client._async.multimap import AsyncMultimap
     from hotrod_codec.client._async.schemas import AsyncSchemas
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from hotrod_codec.client._sync.admin import Admin
     from hotrod_codec.client._sync.cache import Cache
     from hotrod_codec.client._sync.client import Client
-    from hotrod_codec.client._sync.counters import Counter, Counters
+    from hotrod_codec.client._sync.counters import Counter, CounterListener, Counters
     from hotrod_codec.client._sync.listeners import Listener
     from hotrod_codec.client._sync.multimap import Multimap
     from hotrod_codec.client._sync.schemas import Schemas
@@ -33,7 +37,9 @@ if TYPE_CHECKING:
     from hotrod_codec.client.results import (
         CacheEvent,
         CounterBoundError,
+        CounterEvent,
         CounterMissingError,
+        CounterState,
         EventKind,
         MetadataValue,
         QueryResult,
@@ -45,6 +51,7 @@ __all__ = [
     "AsyncCache",
     "AsyncClient",
     "AsyncCounter",
+    "AsyncCounterListener",
     "AsyncCounters",
     "AsyncListener",
     "AsyncMultimap",
@@ -60,7 +67,10 @@ __all__ = [
     "Configuration",
     "Counter",
     "CounterBoundError",
+    "CounterEvent",
+    "CounterListener",
     "CounterMissingError",
+    "CounterState",
     "Counters",
     "EventKind",
     "Listener",
@@ -79,6 +89,7 @@ _HOMES = {
     "AsyncCache": "_async.cache",
     "AsyncClient": "_async.client",
     "AsyncCounter": "_async.counters",
+    "AsyncCounterListener": "_async.counters",
     "AsyncCounters": "_async.counters",
     "AsyncListener": "_async.listeners",
     "AsyncMultimap": "_async.multimap",
@@ -94,7 +105,10 @@ _HOMES = {
     "Configuration": "config",
     "Counter": "_sync.counters",
     "CounterBoundError": "results",
+    "CounterEvent": "results",
+    "CounterListener": "_sync.counters",
     "CounterMissingError": "results",
+    "CounterState": "results",
     "Counters": "_sync.counters",
     "EventKind": "results",
     "Listener": "_sync.listeners",

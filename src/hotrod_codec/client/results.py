@@ -12,7 +12,9 @@ from hotrod_codec.values import Metadata
 __all__ = [
     "CacheEvent",
     "CounterBoundError",
+    "CounterEvent",
     "CounterMissingError",
+    "CounterState",
     "EventKind",
     "MetadataValue",
     "QueryResult",
@@ -86,6 +88,36 @@ class CacheEvent(Generic[K]):
     version: int | None = None
     retried: bool = False
     data: bytes | None = field(default=None, repr=False)
+
+
+class CounterState(StrEnum):
+    """How the value of a counter came about."""
+
+    VALID = "valid"
+    """It is what was wanted."""
+    LOWER_BOUND_REACHED = "lower bound reached"
+    """It was to be less than its lower bound."""
+    UPPER_BOUND_REACHED = "upper bound reached"
+    """It was to be more than its upper bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterEvent:
+    """A counter that changed.
+
+    Attributes:
+        kind: MODIFIED; or FAILOVER, and then there is nothing else.
+        name: The counter's.
+        old_value, new_value: Its value before and after.
+        old_state, new_state: How these came about.
+    """
+
+    kind: EventKind
+    name: str = ""
+    old_value: int = 0
+    new_value: int = 0
+    old_state: CounterState = CounterState.VALID
+    new_state: CounterState = CounterState.VALID
 
 
 @dataclass(frozen=True, slots=True)

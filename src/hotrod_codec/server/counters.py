@@ -25,13 +25,17 @@ _MOST_LISTENERS: Final = 10_000
 
 
 class Counter:
-    """A counter with its value; its name stays when it is removed, its value begins anew."""
+    """A counter with its value; its name stays when it is removed, its value begins anew.
 
-    __slots__ = ("configuration", "lower", "upper", "value")
+    Attributes:
+        state: Of the value: which bound it has, if something was to go beyond it.
+    """
+
+    __slots__ = ("configuration", "lower", "state", "upper", "value")
 
     def __init__(self, configuration: CounterConfiguration) -> None:
         self.configuration = configuration
-        self.value = configuration.initial
+        self.begin()
         bounded = configuration.lower is not None
         self.lower = configuration.lower if configuration.lower is not None else _LOWEST
         self.upper = configuration.upper if configuration.upper is not None else _HIGHEST
@@ -53,12 +57,10 @@ class Counter:
     def is_bounded(self) -> bool:
         return self.configuration.lower is not None
 
-    def state(self) -> int:
-        if self.is_bounded and self.value >= self.upper:
-            return _AT_UPPER
-        if self.is_bounded and self.value <= self.lower:
-            return _AT_LOWER
-        return _VALID
+    def begin(self) -> None:
+        """Have the initial value."""
+        self.value = self.configuration.initial
+        self.state = _VALID
 
 
 class CounterListener:
@@ -98,11 +100,11 @@ class Counters:
         if self._cache is not None:
             self._cache.leave(node, hand_over=False)
 
-    def change(self, name: str, counter: Counter, value: int) -> None:
+    def change(self, name: str, counter: Counter, value: int, state: int = _VALID) -> None:
         """Set a counter and tell its listeners."""
-        old, before = counter.value, counter.state()
-        counter.value = value
-        if value == old:
+        old, before = counter.value, counter.state
+        counter.value, counter.state = value, state
+        if (value, state) == (old, before):
             return
         for listener_id, listener in list(self.listeners.items()):
             if name in listener.names:
@@ -113,7 +115,7 @@ class Counters:
                         message_id=0,
                         name=name,
                         listener_id=listener_id,
-                        state=before | counter.state() << 2,
+                        state=before | state << 2,
                         old_value=old,
                         new_value=value,
                     )
@@ -163,12 +165,20 @@ def _add_and_get(h: Handler, s: Session, q: Request) -> bytes:
     if counter.is_weak:
         h.counters.change(q["name"], counter, max(_LOWEST, min(wanted, _HIGHEST)))
         return h.reply(q, h.counters.cache(), value=0)
-    reached = max(counter.lower, min(wanted, counter.upper))
-    stuck = counter.is_bounded and counter.state() != _VALID and reached == counter.value
-    h.counters.change(q["name"], counter, reached)
-    if reached != wanted or stuck:
+    if (counter.state == _AT_UPPER and q["delta"] >= 0) or (
+        counter.state == _AT_LOWER and q["delta"] <= 0
+    ):
         return _at_bound(h, q)
-    return h.reply(q, h.counters.cache(), value=reached)
+    reached = max(counter.lower, min(wanted, counter.upper))
+    if reached == wanted:
+        h.counters.change(q["name"], counter, reached)
+        return h.reply(q, h.counters.cache(), value=reached)
+    if counter.is_bounded:
+        state = _AT_UPPER if wanted > reached else _AT_LOWER
+        h.counters.change(q["name"], counter, reached, state)
+    else:
+        h.counters.change(q["name"], counter, reached)
+    return _at_bound(h, q)
 
 
 def _reset(h: Handler, s: Session, q: Request) -> bytes:
@@ -223,7 +233,7 @@ def _get_and_set(h: Handler, s: Session, q: Request) -> bytes:
 def _remove(h: Handler, s: Session, q: Request) -> bytes:
     counter = _counter(h, q)
     if counter is not None:
-        counter.value = counter.configuration.initial
+        counter.begin()
     return h.reply(q, h.counters.cache())
 
 

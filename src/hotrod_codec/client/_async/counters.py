@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from hotrod_codec import Response
+from hotrod_codec import Event, Response
 from hotrod_codec.client._async.dispatch import Dispatcher
+from hotrod_codec.client._async.driver import Connection, clock
+from hotrod_codec.client._async.subscriptions import AsyncFeed
 from hotrod_codec.client.cluster import Call
-from hotrod_codec.client.results import CounterBoundError, CounterMissingError
+from hotrod_codec.client.results import (
+    CounterBoundError,
+    CounterEvent,
+    CounterMissingError,
+    CounterState,
+    EventKind,
+)
 from hotrod_codec.client.session import Header
+from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op, Status
-from hotrod_codec.values import CounterConfiguration
+from hotrod_codec.values import CounterConfiguration, ServerAddress
 
-__all__ = ["AsyncCounter", "AsyncCounters"]
+__all__ = ["AsyncCounter", "AsyncCounterListener", "AsyncCounters"]
 
 _CACHE = "org.infinispan.COUNTER"
 _HEADER = Header(_CACHE)
+_STATES = tuple(CounterState)
 
 
 class AsyncCounters:
@@ -53,6 +65,25 @@ class AsyncCounters:
     def get(self, name: str) -> AsyncCounter:
         """A counter by its name; whether it is defined shows with the first request."""
         return AsyncCounter(self._dispatcher, name)
+
+    async def add_listener(
+        self, *names: str, callback: Callable[[CounterEvent], None] | None = None
+    ) -> AsyncCounterListener:
+        """Listen to changes of counters.
+
+        Args:
+            names: Which.
+            callback: Called with each event where it arrives: it must not wait for anything. None:
+                iterate over the listener.
+
+        Raises:
+            CounterMissingError: One of them is not defined.
+
+        Hot Rod: COUNTER_ADD_LISTENER 0x5A.
+        """
+        listener = AsyncCounterListener(self._dispatcher, names, callback)
+        await listener.start()
+        return listener
 
 
 class AsyncCounter:
@@ -115,13 +146,96 @@ class AsyncCounter:
         """Set it to its initial value."""
         await self._call(Op.COUNTER_RESET)
 
+    async def add_listener(
+        self, callback: Callable[[CounterEvent], None] | None = None
+    ) -> AsyncCounterListener:
+        """Listen to changes of this counter; as `AsyncCounters.add_listener`."""
+        return await AsyncCounters(self._dispatcher).add_listener(self._name, callback=callback)
+
     async def _call(self, op: Op, **fields: Any) -> Response:
         answer = await _call(self._dispatcher, op, name=self._name, **fields)
-        if answer.status == Status.KEY_DOES_NOT_EXIST:
-            raise CounterMissingError(f"{self._name!r}: there is no such counter")
+        _check_defined(self._name, defined=answer.status != Status.KEY_DOES_NOT_EXIST)
         if answer.status == Status.NOT_EXECUTED_WITH_PREVIOUS:
             raise CounterBoundError(f"{self._name!r}: the counter has reached its bound")
         return answer
+
+
+class AsyncCounterListener(AsyncFeed[CounterEvent]):
+    """Changes of counters, to be iterated over. Made by `AsyncCounters.add_listener`.
+
+        async with await client.counters.add_listener("visits") as events:
+            async for event in events:
+                print(event.name, event.new_value)
+
+    When its connection was lost it listens anew and gives a FAILOVER event. Remove it in the end,
+    as `with` does: servers do not notice by themselves that nobody listens any more.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        names: Sequence[str],
+        callback: Callable[[CounterEvent], None] | None,
+    ) -> None:
+        super().__init__(dispatcher, dispatcher.cluster.cache(_CACHE), _HEADER, callback)
+        self._names = tuple(dict.fromkeys(names))
+
+    async def remove(self) -> None:
+        connection = self._connection
+        if connection is not None and not self._is_over():
+            await self._forget_at(connection.server)
+        await super().remove()
+
+    async def _forget_at(self, server: ServerAddress) -> None:
+        driver = self._dispatcher.driver
+        limit = self._dispatcher.configuration.request_timeout
+        with suppress(HotRodError):
+            connection = await driver.acquire(server, clock() + limit)
+            try:
+                await self._forget(connection)
+            finally:
+                driver.release(connection)
+
+    async def _forget(self, connection: Connection) -> None:
+        await self._call(connection, Op.COUNTER_REMOVE_LISTENER, name="", listener_id=self._id)
+
+    async def _ask(self, connection: Connection) -> None:
+        # A server that had this listener before would send its events to where that was.
+        await self._forget(connection)
+        for name in self._names:
+            # To ask for events of a counter that is not there makes a server lose the others.
+            answer = await self._call(connection, Op.COUNTER_IS_DEFINED, name=name)
+            _check_defined(name, defined=answer.status == Status.SUCCESS)
+        for name in self._names:
+            answer = await self._call(
+                connection, Op.COUNTER_ADD_LISTENER, name=name, listener_id=self._id
+            )
+            _check_defined(name, defined=answer.status != Status.KEY_DOES_NOT_EXIST)
+
+    def _resume(self) -> None:
+        self._tell(CounterEvent(EventKind.FAILOVER))
+
+    def _hear(self, event: Event) -> None:
+        state = event.state
+        self._tell(
+            CounterEvent(
+                EventKind.MODIFIED,
+                event.name,
+                event.old_value,
+                event.new_value,
+                _state_of(state & 3),
+                _state_of(state >> 2 & 3),
+            )
+        )
+
+
+def _state_of(bits: int) -> CounterState:
+    return _STATES[bits] if bits < len(_STATES) else CounterState.VALID
+
+
+def _check_defined(name: str, *, defined: bool) -> None:
+    if not defined:
+        raise CounterMissingError(f"{name!r}: there is no such counter")
 
 
 async def _call(dispatcher: Dispatcher, op: Op, **fields: Any) -> Response:
