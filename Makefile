@@ -257,6 +257,7 @@ check-types: $(VENV)/.lint build
 check-ci: $(VENV)/.lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(ISSUE_FORMS)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(BIN)/python tools/dist_check.py plan
@@ -283,7 +284,7 @@ gen-check: build ## fail when a generated file is stale
 # Links and anchors inside of the site are checked; others are not, which would take a network.
 .PHONY: docs
 docs: build $(VENV)/.docs ## the site of docs/ in build/docs; warnings are errors
-	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs $(ARGS)
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html -d build/doctrees docs build/docs $(ARGS)
 
 # ---- packages -----------------------------------------------------------------------------------
 # Wheels are built in isolation, as pip does for a user, and tried where no compiler can be found.

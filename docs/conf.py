@@ -47,7 +47,7 @@ suppress_warnings = ["ref.python"]  # the builtin `type` beside attributes of th
 # network can look.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!hotrod_codec).*"),
-    (r"py:.*", r"hotrod_codec\..*\.(K|V|T|T_co|_\w+)"),
+    (r"py:.*", r"hotrod_codec\..*\.([A-Z]|T_co|_\w+)"),
     (r"py:class", r"hotrod_codec\.client\.config\.Settings"),  # a table: configuration.md
 ]
 
@@ -152,7 +152,7 @@ def show_signature(
 ) -> tuple[str, str] | None:
     if signature is None:
         return None
-    if "dispatcher:" in signature:  # not for users to make
+    if "dispatcher:" in signature or (what == "class" and "Made by" in (thing.__doc__ or "")):
         return "", ""
     found: tuple[str, str] | None = app.hotrod_stubs.signatures.get(plain(name))
     return found
@@ -170,11 +170,27 @@ def show_type(app: Any, domain: str, kind: str, content: Any) -> None:
 def before_napoleon(
     app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
-    text = re.sub(r" ?\[wire-[a-z]+ [\d., ]+\]", "", "\n".join(lines))
+    text = re.sub(r"\s?\[wire-[a-z]+ [\d., ]+\]", "", "\n".join(lines))
     text = re.sub(r"^( *)(\S.*):\n\n(?=\1    )", r"\1\2::\n\n", text, flags=re.M)
     text = re.sub(r"^Returns:\n    ", ":returns: ", text, flags=re.M)
     text = re.sub(r"^Attributes:\n((?: +[^\n]*\n?)+)", attributes_as_list, text, flags=re.M)
     lines[:] = text.split("\n")
+
+
+def leave_object_out(app: Any, doctree: Any) -> None:
+    for line in list(doctree.findall(import_module("docutils.nodes").paragraph)):
+        if line.astext() == "Bases: object":
+            line.parent.remove(line)
+
+
+def public_bases(app: Any, name: str, thing: Any, options: Any, bases: list[Any]) -> None:
+    """What a class shares with others is nobody's business but that of the code."""
+    classes = [getattr(base, "__origin__", base) for base in bases]
+    bases[:] = [
+        base
+        for base, cls in zip(bases, classes, strict=True)
+        if cls is not object and "._" not in f"{cls.__module__}.{cls.__name__}"
+    ] or [object]
 
 
 def after_napoleon(
@@ -194,6 +210,8 @@ def attributes_as_list(section: re.Match[str]) -> str:
 def setup(app: Any) -> None:
     app.hotrod_stubs = _Stubs()
     app.connect("source-read", read_source)
+    app.connect("doctree-read", leave_object_out)
+    app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-process-signature", show_signature)
     app.connect("object-description-transform", show_type)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)

@@ -110,6 +110,7 @@ class _Base:
 
     @property
     def media_type(self) -> MediaType:
+        """The format, as request headers carry it."""
         return self._media_type
 
     def __repr__(self) -> str:

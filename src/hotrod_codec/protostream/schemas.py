@@ -1,12 +1,11 @@
 """The cache in which a server keeps its protobuf schemas: its name, its keys and its values.
+[wire-extended 6]
 
 Names and text only: to register a schema, put it into CACHE under its file name, then get
 `errors_key(name)`: a schema with errors is stored as well, and the errors are entries.
 
     name = schemas.file_name("person.proto")
     encode_request("put", cache=schemas.CACHE, key=schemas.encode_text(name, version), ...)
-
-Conventions: [wire-extended 6].
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class AsyncClient:
             await cache.put("k", "v", lifespan=60)
             await cache.get("k")
 
-    Nothing is connected before it is needed. The client may be made anywhere, and belongs to no
-    event loop: each loop that uses it has connections of its own.
+    Nothing is connected before it is needed. A client serves any number of threads, or of event
+    loops, each of which has connections of its own.
 
     Args:
         uri: hotrod://user:password@host:port,...?name=value&..., hotrods:// for TLS; or a
@@ -89,8 +89,8 @@ class AsyncClient:
         await self.close()
 
     async def disconnect(self) -> None:
-        """Close the connections that this event loop has, such as before it ends. The client may
-        be used on: connections are made anew when they are needed."""
+        """Close the connections; with asyncio those of the running loop, such as before it ends.
+        The client may be used on: connections are made anew when they are needed."""
         await self._dispatcher.driver.disconnect()
 
     async def close(self) -> None:

@@ -45,8 +45,8 @@ class Client:
             cache.put("k", "v", lifespan=60)
             cache.get("k")
 
-    Nothing is connected before it is needed. The client may be made anywhere, and belongs to no
-    event loop: each loop that uses it has connections of its own.
+    Nothing is connected before it is needed. A client serves any number of threads, or of event
+    loops, each of which has connections of its own.
 
     Args:
         uri: hotrod://user:password@host:port,...?name=value&..., hotrods:// for TLS; or a
@@ -92,8 +92,8 @@ class Client:
         self.close()
 
     def disconnect(self) -> None:
-        """Close the connections that this event loop has, such as before it ends. The client may
-        be used on: connections are made anew when they are needed."""
+        """Close the connections; with asyncio those of the running loop, such as before it ends.
+        The client may be used on: connections are made anew when they are needed."""
         self._dispatcher.driver.disconnect()
 
     def close(self) -> None:
