@@ -47,7 +47,7 @@ suppress_warnings = ["ref.python"]  # the builtin `type` beside attributes of th
 # network can look.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!hotrod_codec).*"),
-    (r"py:.*", r"hotrod_codec\..*\.([A-Z]|T_co|_\w+)"),
+    (r"py:.*", r"hotrod_codec\..*\.([A-Z]\d?|T_co|_\w+)"),
     (r"py:class", r"hotrod_codec\.client\.config\.Settings"),  # a table: configuration.md
 ]
 

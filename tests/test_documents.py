@@ -20,6 +20,7 @@ WITHOUT_SAMPLES = {
     "architecture.md",
     "benchmarks.md",
     "changelog.md",
+    "comparison.md",
     "configuration.md",
     "contributing.md",
     "decisions.md",
