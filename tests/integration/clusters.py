@@ -45,10 +45,12 @@ def settle(members: list[Peer]) -> None:
     raise TimeoutError("the cluster did not settle")
 
 
-def retrievals(target: Target, addresses: list[ServerAddress], cache: str) -> int:
-    """How often the nodes looked up keys themselves, for clients or for each other."""
-    total = 0
-    for address in addresses:
-        with Peer(address, target, Outcomes().sightings) as peer:
-            total += int(peer.call(Op.STATS, cache=cache).stats["retrievals"])
-    return total
+def counted(target: Target, addresses: list[ServerAddress], cache: str, name: str) -> list[int]:
+    """A number of each node's own statistics: what it did for clients that asked this node."""
+    return [int(_stats(target, address, cache)[name]) for address in addresses]
+
+
+def _stats(target: Target, address: ServerAddress, cache: str) -> dict[str, str]:
+    with Peer(address, target, Outcomes().sightings) as peer:
+        stats: dict[str, str] = peer.call(Op.STATS, cache=cache).stats
+        return stats

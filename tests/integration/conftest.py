@@ -18,6 +18,7 @@ tests, where these are a part only, it is the embedded server: that needs neithe
 
 from __future__ import annotations
 
+import faulthandler
 import secrets
 import shutil
 import tempfile
@@ -36,6 +37,7 @@ from integration.outcomes import Outcomes
 from integration.peers import Peer, Target, versions_of
 
 RUN = secrets.token_hex(3)
+DEADLINE = 240
 # Fixtures that want a server, or several, of their own setup.
 SETUPS = ("addresses", "guarded", "encrypted", "certified", "token_taker")
 # Fixtures that want a client in another language.
@@ -358,6 +360,14 @@ def node(addresses: list[ServerAddress], target: Target, outcomes: Outcomes) -> 
     with Peer(addresses[0], target, outcomes.sightings) as peer:
         yield peer
         peer.check_in_step()
+
+
+@pytest.fixture
+def deadline() -> Iterator[None]:
+    """A test that hangs, or a server that does not start, ends everything, and says where."""
+    faulthandler.dump_traceback_later(DEADLINE, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from hotrod_codec.client import EventKind
 from hotrod_codec.client.cluster import Routing
 from hotrod_codec.errors import IllegalLifecycleStateError, NodeSuspectedError
 from hotrod_codec.marshallers import BYTES
-from integration.clusters import NODES, retrievals
+from integration.clusters import NODES, counted
 from integration.conftest import Servers
 from integration.load import SECONDS, Load, wait_until
 from integration.peers import Target
 
-pytestmark = pytest.mark.versions(newest=True)
+pytestmark = [pytest.mark.versions(newest=True), pytest.mark.usefixtures("deadline")]
 
 THREADS, TASKS = 8, 64
 # What a write that is not tried again may fail with.
@@ -82,8 +82,7 @@ def test_a_node_dies_under_load(
                 set(routing_of(one).servers) == set(addresses) for one in (client, tasks_client)
             )
         )
-        before = retrievals(target, addresses[1:2], "octets")
-        wait_until(lambda: retrievals(target, addresses[1:2], "octets") > before + 50)
+        wait_until(lambda: counted(target, addresses[1:2], "octets", "retrievals")[0] > 50)
         for load, workers in zip(loads, (THREADS, TASKS), strict=True):
             load.end()
             assert [error for error in load.errors if not isinstance(error, MAY_BE_DONE)] == []
