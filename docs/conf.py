@@ -72,19 +72,27 @@ def pages_by_home() -> dict[Path, Path]:
 
 
 def with_site_links(text: str, home: Path, page: Path) -> str:
-    """`text`, which stands in `home`, with its links as they have to be in `page`. What the site
-    does not have loses its link: there is no address that is right for every copy."""
+    """`text`, which stands in `home`, with its links as they have to be in `page`. Programs beside
+    it follow below. What else the site does not have loses its link: there is no address that is
+    right for every copy."""
     pages = pages_by_home()
+    programs: dict[str, None] = {}
 
     def moved(match: re.Match[str]) -> str:
         target = (home.parent / match[3]).resolve()
         found = pages.get(target, target)
+        if target.suffix == ".py" and target.parent == home.parent:
+            programs[target.name] = None
+            return f"[{match[2]}](#{target.name.replace('.', '')})"
         if not found.is_relative_to(DOCS):
             return match[2]
         return f"{match[1]}[{match[2]}]({relpath(found, page.parent)}{match[4] or ''})"
 
     parts = CODE.split(text)
     parts[::2] = [LINK.sub(moved, part) for part in parts[::2]]
+    for name in programs:
+        path = relpath(home.parent / name, page.parent)
+        parts.append(f"\n## {name}\n\n```{{literalinclude}} {path}\n:language: python\n```\n")
     return "".join(parts)
 
 

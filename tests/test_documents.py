@@ -24,6 +24,7 @@ WITHOUT_SAMPLES = {
     "configuration.md",
     "contributing.md",
     "decisions.md",
+    "examples.md",
     "index.md",
     "interoperability.md",
     "operations.md",
