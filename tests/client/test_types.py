@@ -22,6 +22,7 @@ from hotrod_codec.client import (
     MetadataValue,
     Multimap,
     QueryResult,
+    TransactionCache,
     ValueReader,
     ValueWriter,
 )
@@ -79,7 +80,11 @@ def test_sync() -> None:
             assert_type(events.next(0), CacheEvent[str] | None)
 
 
-def what_the_embedded_server_cannot_do(text: Cache[str, str]) -> None:
+def what_the_embedded_server_cannot_do(client: Client, text: Cache[str, str]) -> None:
+    with client.transaction() as tx:
+        of_tx = assert_type(tx.cache(text), TransactionCache[str, str])
+        assert_type(of_tx.get("a"), str | None)
+        assert_type(of_tx.remove("a"), bool)
     assert_type(text.query("from P"), QueryResult[str])
     assert_type(text.query("from P").entities, list[str])
     assert_type(text.query("select p from P").rows, list[tuple[Any, ...]])
@@ -90,6 +95,8 @@ async def what_is_checked_only(client: AsyncClient) -> None:
     text = assert_type(client.cache(), AsyncCache[str, str])
     assert_type(await text.get("a"), str | None)
     assert_type(await text.get_all(["a"]), dict[str, str])
+    async with client.transaction() as tx:
+        assert_type(await tx.cache(text).get("a"), str | None)
     async with await text.put_stream("s") as target:
         await target.write(b"v")
     source = await text.get_stream("s")

@@ -10,6 +10,7 @@ import pytest
 
 from client.both import KINDS, connect
 from hotrod_codec import Op, ServerAddress, Status, Version, segment_of
+from hotrod_codec.client import TransactionConflictError
 from hotrod_codec.client.cluster import Cluster
 from hotrod_codec.marshallers import BYTES, PROTOSTREAM, TEXT, BytesMarshaller, Marshaller
 from integration.clusters import counted, told
@@ -170,6 +171,35 @@ def test_keys_of_multimaps_go_to_owners_of_what_is_sent(
             assert multimap.get(given) == [b"v"]
     owners = primary_owners(target, addresses[0], cache)
     assert {name: asked[name] for name in names} == {name: owners[name] for name in names}
+
+
+@pytest.mark.versions(since=Version.V2_7, embedded=False)
+def test_transactions(client: Any, target: Target, key: bytes) -> None:
+    """Each request of one may go to another node."""
+    pair = [client.cache(name, keys=BYTES, values=BYTES) for name in ("tx", "xa")]
+    wrapped = [object.__getattribute__(c, "_inner") if hasattr(c, "_runner") else c for c in pair]
+    keys = [key + b"%d" % i for i in range(10)]
+    for number in range(5):
+        for caches in (wrapped, wrapped[:1]):
+            with client.transaction() as tx:
+                for inside in map(tx.cache, caches):
+                    for name in keys:
+                        inside.put(name, (inside.get(name) or b"") + b"%d" % number)
+    assert pair[0].get_all(keys) == dict.fromkeys(keys, b"0011223344")
+    assert pair[1].get_all(keys) == dict.fromkeys(keys, b"01234")
+
+    def work() -> None:
+        with client.transaction() as tx:
+            for inside in map(tx.cache, wrapped):
+                for name in keys:
+                    inside.get(name)
+                    inside.put(name, b"mine")
+            pair[1].put(keys[-1], b"yours")
+
+    with pytest.raises(TransactionConflictError):
+        work()
+    assert pair[0].get_all(keys) == dict.fromkeys(keys, b"0011223344")
+    assert pair[1].get_all(keys) == dict.fromkeys(keys, b"01234") | {keys[-1]: b"yours"}
 
 
 def test_all_entries(client: Any, key: bytes) -> None:

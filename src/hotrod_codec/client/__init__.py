@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hotrod_codec.client._async.multimap import AsyncMultimap
     from hotrod_codec.client._async.schemas import AsyncSchemas
     from hotrod_codec.client._async.streams import AsyncValueReader, AsyncValueWriter
+    from hotrod_codec.client._async.transactions import AsyncTransaction, AsyncTransactionCache
     from hotrod_codec.client._sync.admin import Admin
     from hotrod_codec.client._sync.cache import Cache
     from hotrod_codec.client._sync.client import Client
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hotrod_codec.client._sync.multimap import Multimap
     from hotrod_codec.client._sync.schemas import Schemas
     from hotrod_codec.client._sync.streams import ValueReader, ValueWriter
+    from hotrod_codec.client._sync.transactions import Transaction, TransactionCache
     from hotrod_codec.client.cluster import Balancer, RoundRobin
     from hotrod_codec.client.config import CacheSettings, ClusterSettings, Configuration
     from hotrod_codec.client.results import (
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
         EventKind,
         MetadataValue,
         QueryResult,
+        TransactionConflictError,
+        TransactionError,
+        TransactionInDoubtError,
     )
 
 __all__ = [
@@ -56,6 +61,8 @@ __all__ = [
     "AsyncListener",
     "AsyncMultimap",
     "AsyncSchemas",
+    "AsyncTransaction",
+    "AsyncTransactionCache",
     "AsyncValueReader",
     "AsyncValueWriter",
     "Balancer",
@@ -79,6 +86,11 @@ __all__ = [
     "QueryResult",
     "RoundRobin",
     "Schemas",
+    "Transaction",
+    "TransactionCache",
+    "TransactionConflictError",
+    "TransactionError",
+    "TransactionInDoubtError",
     "ValueReader",
     "ValueWriter",
 ]
@@ -94,6 +106,8 @@ _HOMES = {
     "AsyncListener": "_async.listeners",
     "AsyncMultimap": "_async.multimap",
     "AsyncSchemas": "_async.schemas",
+    "AsyncTransaction": "_async.transactions",
+    "AsyncTransactionCache": "_async.transactions",
     "AsyncValueReader": "_async.streams",
     "AsyncValueWriter": "_async.streams",
     "Balancer": "cluster",
@@ -117,6 +131,11 @@ _HOMES = {
     "QueryResult": "results",
     "RoundRobin": "cluster",
     "Schemas": "_sync.schemas",
+    "Transaction": "_sync.transactions",
+    "TransactionCache": "_sync.transactions",
+    "TransactionConflictError": "results",
+    "TransactionError": "results",
+    "TransactionInDoubtError": "results",
     "ValueReader": "_sync.streams",
     "ValueWriter": "_sync.streams",
 }

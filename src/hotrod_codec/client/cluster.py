@@ -74,6 +74,8 @@ READS: Final = frozenset(
         Op.CONTAINS_VALUE_MULTIMAP,
         Op.START_GET_STREAM,
         Op.START_PUT_STREAM,
+        Op.COMMIT_TX,
+        Op.ROLLBACK_TX,
     }
 )
 """What may be done twice without anybody noticing."""

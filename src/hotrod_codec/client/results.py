@@ -18,6 +18,9 @@ __all__ = [
     "EventKind",
     "MetadataValue",
     "QueryResult",
+    "TransactionConflictError",
+    "TransactionError",
+    "TransactionInDoubtError",
 ]
 
 K = TypeVar("K")
@@ -30,6 +33,19 @@ class CounterMissingError(HotRodError, LookupError):
 
 class CounterBoundError(HotRodError, ArithmeticError):
     """A counter cannot go beyond its bound."""
+
+
+class TransactionError(HotRodError):
+    """A transaction was rolled back, or is over: nothing was written."""
+
+
+class TransactionConflictError(TransactionError):
+    """Others have changed what a transaction read: nothing was written, it may be tried anew."""
+
+
+class TransactionInDoubtError(TransactionError):
+    """Whether a transaction was committed is not known: the answer did not come, and the servers
+    could not be asked, or did not know."""
 
 
 @dataclass(frozen=True, slots=True)

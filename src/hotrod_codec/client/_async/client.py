@@ -14,6 +14,7 @@ from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.multimap import AsyncMultimap
 from hotrod_codec.client._async.near import AsyncNearCache
 from hotrod_codec.client._async.tasks import execute
+from hotrod_codec.client._async.transactions import AsyncTransaction
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import (
     Configuration,
@@ -281,6 +282,16 @@ class AsyncClient:
         given = self._configuration.value_marshaller if values is None else values
         state = self._dispatcher.cluster.cache("")
         return await execute(self._dispatcher, state, as_marshaller(given), task, parameters)
+
+    def transaction(self, *, timeout: float = 60) -> AsyncTransaction:
+        """A transaction: writes to one cache or to several that happen together or not at all.
+
+        Args:
+            timeout: For how many seconds servers keep one that is not committed after all.
+
+        Hot Rod: PREPARE_TX_2 0x7D, since 2.9; before, PREPARE_TX 0x3B, since 2.7.
+        """
+        return AsyncTransaction(self._dispatcher, timeout)
 
     @property
     def counters(self) -> AsyncCounters:

@@ -225,6 +225,8 @@ class Dispatcher:
         while True:
             server = self.cluster.choose(call.state, call.key, tried, clock())
             try:
+                if server in tried:
+                    await self._pause(len(tried), deadline - clock())
                 connection = await self.driver.hold(server, deadline)
                 try:
                     return connection, await self.ask(connection, call)

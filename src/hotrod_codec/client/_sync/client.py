@@ -17,6 +17,7 @@ from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.multimap import Multimap
 from hotrod_codec.client._sync.near import NearCache
 from hotrod_codec.client._sync.tasks import execute
+from hotrod_codec.client._sync.transactions import Transaction
 from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import (
     Configuration,
@@ -284,6 +285,16 @@ class Client:
         given = self._configuration.value_marshaller if values is None else values
         state = self._dispatcher.cluster.cache("")
         return execute(self._dispatcher, state, as_marshaller(given), task, parameters)
+
+    def transaction(self, *, timeout: float = 60) -> Transaction:
+        """A transaction: writes to one cache or to several that happen together or not at all.
+
+        Args:
+            timeout: For how many seconds servers keep one that is not committed after all.
+
+        Hot Rod: PREPARE_TX_2 0x7D, since 2.9; before, PREPARE_TX 0x3B, since 2.7.
+        """
+        return Transaction(self._dispatcher, timeout)
 
     @property
     def counters(self) -> Counters:

@@ -228,6 +228,8 @@ class Dispatcher:
         while True:
             server = self.cluster.choose(call.state, call.key, tried, clock())
             try:
+                if server in tried:
+                    self._pause(len(tried), deadline - clock())
                 connection = self.driver.hold(server, deadline)
                 try:
                     return connection, self.ask(connection, call)
