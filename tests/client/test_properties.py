@@ -180,7 +180,10 @@ def test_every_name_of_the_java_client_is_read_or_said_to_make_no_sense(
 
 
 def is_boolean(name: str) -> bool:
-    return name.startswith(("tcp_", "use_", "force_")) or name == "ssl_hostname_validation"
+    return name.startswith(("tcp_", "use_", "force_")) or name in (
+        "ssl_hostname_validation",
+        "statistics",
+    )
 
 
 def test_what_makes_no_sense_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,8 @@ from hotrod_codec import (
 )
 from hotrod_codec.client import (
     CacheEvent,
+    CacheStatistics,
+    ClientStatistics,
     Counter,
     CounterEvent,
     CounterListener,
@@ -52,6 +54,8 @@ def test_sync() -> None:
         assert_type(text.keys(), Generator[str, None])
         assert_type(text.compute("a", lambda key, value: (value or "") + key), str | None)
         assert_type(text.stats(), dict[str, int])
+        assert_type(text.statistics, CacheStatistics)
+        assert_type(client.statistics, ClientStatistics)
         assert_type(text.merge("a", "B", lambda old, new: old + new), str | None)
         assert_type(text.contains_value("x"), bool)
         assert_type(text.with_marshallers(values=BYTES), Cache[str, bytes])

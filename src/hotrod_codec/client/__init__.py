@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         TransactionError,
         TransactionInDoubtError,
     )
+    from hotrod_codec.client.statistics import CacheStatistics, ClientStatistics
 
 __all__ = [
     "Admin",
@@ -69,7 +70,9 @@ __all__ = [
     "Cache",
     "CacheEvent",
     "CacheSettings",
+    "CacheStatistics",
     "Client",
+    "ClientStatistics",
     "ClusterSettings",
     "Configuration",
     "Counter",
@@ -114,7 +117,9 @@ _HOMES = {
     "Cache": "_sync.cache",
     "CacheEvent": "results",
     "CacheSettings": "config",
+    "CacheStatistics": "statistics",
     "Client": "_sync.client",
+    "ClientStatistics": "statistics",
     "ClusterSettings": "config",
     "Configuration": "config",
     "Counter": "_sync.counters",

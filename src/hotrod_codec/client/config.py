@@ -427,6 +427,7 @@ class Settings(TypedDict, total=False):
     tls_ciphers: str | None
     limits: Limits
     legacy_server: bool
+    statistics: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -570,6 +571,9 @@ class Configuration:
     )
     legacy_server: bool = _setting(
         _boolean, False, "Servers until 9.4 differ from what is published; see decode_response."
+    )
+    statistics: bool = _setting(
+        _boolean, False, "Count what requests come to, and how long they take."
     )
 
     def __post_init__(self) -> None:

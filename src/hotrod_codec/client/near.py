@@ -65,6 +65,7 @@ class NearStore:
     """The values of one near cache. All methods may be called from several threads.
 
     Args:
+        cache: Its name.
         max_entries: The least recently used ones go when there are more.
         exact_keys: Whether keys in events have the form in which they were sent; see
             `keys_come_back`.
@@ -74,7 +75,8 @@ class NearStore:
         turned_at: For who reads it: when others had a turn.
     """
 
-    def __init__(self, max_entries: int, *, exact_keys: bool = True) -> None:
+    def __init__(self, max_entries: int, *, cache: str = "", exact_keys: bool = True) -> None:
+        self.cache = cache
         self.counts = NearCounts()
         self.turned_at = -math.inf
         self._max_entries = max_entries

@@ -236,7 +236,7 @@ PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
     "transaction.timeout": _TRANSACTIONS,
     "transaction.transaction_mode": _TRANSACTIONS,
     "transaction.transaction_manager_lookup": _JAVA_CLASS,
-    "statistics": _JMX,
+    "statistics": Known("statistics", read_boolean),
     "jmx": _JMX,
     "jmx_name": _JMX,
     "jmx_domain": _JMX,

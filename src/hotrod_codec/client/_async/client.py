@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from hotrod_codec.client._async.admin import AsyncAdmin
 from hotrod_codec.client._async.cache import AsyncCache
 from hotrod_codec.client._async.counters import AsyncCounters
+from hotrod_codec.client._async.counting import CountingDispatcher
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.multimap import AsyncMultimap
 from hotrod_codec.client._async.near import AsyncNearCache
@@ -25,6 +26,7 @@ from hotrod_codec.client.config import (
     near_size,
 )
 from hotrod_codec.client.session import NO_FLAGS
+from hotrod_codec.client.statistics import ClientStatistics
 from hotrod_codec.errors import ConfigurationError
 from hotrod_codec.marshallers import Marshaller
 from hotrod_codec.ops import Flag
@@ -71,7 +73,8 @@ class AsyncClient:
         else:
             configuration = configure(uri, properties=properties, settings=settings)
         self._configuration = configuration
-        self._dispatcher = Dispatcher(configuration)
+        kind = CountingDispatcher if configuration.statistics else Dispatcher
+        self._dispatcher = kind(configuration)
 
     @property
     def configuration(self) -> Configuration:
@@ -102,6 +105,12 @@ class AsyncClient:
     def __repr__(self) -> str:
         servers = ",".join(f"{host}:{port}" for host, port in self._configuration.addresses)
         return f"<{type(self).__name__} {servers}>"
+
+    @property
+    def statistics(self) -> ClientStatistics:
+        """What the client did with all of its caches up to now. Near caches and connections are
+        counted always, the rest by clients with the setting `statistics`: else it is 0."""
+        return self._dispatcher.book.of_client(self._dispatcher.driver.connections)
 
     # ---- caches
 

@@ -12,6 +12,7 @@ from hotrod_codec.client._async.driver import Connection, Driver, clock, sleep
 from hotrod_codec.client.cluster import CacheState, Call, Cluster, may_retry
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import ConnectError, Header, name_of
+from hotrod_codec.client.statistics import Book
 from hotrod_codec.errors import HotRodError, RequestTimeoutError, ServerError, TransportError
 from hotrod_codec.ops import Op
 from hotrod_codec.values import ServerAddress
@@ -37,6 +38,7 @@ class Dispatcher:
         self.cluster = Cluster(configuration)
         self.driver = Driver(configuration, self.cluster)
         self.subscriptions: dict[bytes, Mover] = {}
+        self.book = Book()
         self._retry_writes = configuration.retry_writes
 
     async def execute(self, call: Call, timeout: float | None = None) -> Response:
@@ -76,6 +78,9 @@ class Dispatcher:
                 self._note(server, error, now)
                 self._raise_unless_again(call, error, tried, deadline - now)
 
+    def _note_retries(self, state: CacheState, count: int) -> None:
+        """So many requests are sent again: for those who count."""
+
     def _note(self, server: ServerAddress, error: Exception, now: float) -> None:
         if isinstance(error, ConnectError):
             self.cluster.server_failed(server, now)
@@ -88,6 +93,7 @@ class Dispatcher:
         again = again and not self.driver.closed and left > 0
         if again and len(tried) <= self.configuration.max_retries:
             logger.info("%s, trying again", error)
+            self._note_retries(call.state, 1)
             return
         if len(tried) > 1:
             error.add_note(f"attempts: {', '.join(name_of(server) for server in tried)}")
@@ -196,6 +202,7 @@ class Dispatcher:
                             self._note(server, answer, clock())  # type: ignore[arg-type]
             if not todo or attempts > c.max_retries or clock() >= deadline:
                 return results
+            self._note_retries(calls[todo[0]].state, len(todo))
 
     def _taken_in(
         self, call: Call, answer: Response | Exception, generation: int

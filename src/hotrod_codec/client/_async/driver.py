@@ -513,6 +513,11 @@ class Driver:
             return [error] * len(calls)
         return await connection.request_many(calls, deadline)
 
+    @property
+    def connections(self) -> int:
+        """How many are open, of all event loops."""
+        return sum(len(home.all) for home in list(self._homes.values()))
+
     def local(self) -> dict[Any, Any]:
         """What belongs to the connections of this event loop, and ends with them."""
         return {} if self.closed else self._here().local

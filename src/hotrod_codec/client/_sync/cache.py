@@ -27,6 +27,7 @@ from hotrod_codec.client.config import as_marshaller
 from hotrod_codec.client.queries import Query, deletes
 from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue, QueryResult
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
+from hotrod_codec.client.statistics import CacheStatistics
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import PROTOSTREAM, Marshaller
 from hotrod_codec.ops import Flag, Op, Status, Version
@@ -99,6 +100,12 @@ class Cache(Generic[K, V]):
     def name(self) -> str:
         """The cache's name; "" is the server's default cache."""
         return self._name
+
+    @property
+    def statistics(self) -> CacheStatistics:
+        """What this client did with the cache; see `Client.statistics`. What the server
+        counts, `stats` tells."""
+        return self._dispatcher.book.of_cache(self._name)
 
     def __repr__(self) -> str:
         types = f"{self._keys.media_type!s} to {self._values.media_type!s}"

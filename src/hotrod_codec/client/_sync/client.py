@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from hotrod_codec.client._sync.admin import Admin
 from hotrod_codec.client._sync.cache import Cache
 from hotrod_codec.client._sync.counters import Counters
+from hotrod_codec.client._sync.counting import CountingDispatcher
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.multimap import Multimap
 from hotrod_codec.client._sync.near import NearCache
@@ -28,6 +29,7 @@ from hotrod_codec.client.config import (
     near_size,
 )
 from hotrod_codec.client.session import NO_FLAGS
+from hotrod_codec.client.statistics import ClientStatistics
 from hotrod_codec.errors import ConfigurationError
 from hotrod_codec.marshallers import Marshaller
 from hotrod_codec.ops import Flag
@@ -74,7 +76,8 @@ class Client:
         else:
             configuration = configure(uri, properties=properties, settings=settings)
         self._configuration = configuration
-        self._dispatcher = Dispatcher(configuration)
+        kind = CountingDispatcher if configuration.statistics else Dispatcher
+        self._dispatcher = kind(configuration)
 
     @property
     def configuration(self) -> Configuration:
@@ -105,6 +108,12 @@ class Client:
     def __repr__(self) -> str:
         servers = ",".join(f"{host}:{port}" for host, port in self._configuration.addresses)
         return f"<{type(self).__name__} {servers}>"
+
+    @property
+    def statistics(self) -> ClientStatistics:
+        """What the client did with all of its caches up to now. Near caches and connections are
+        counted always, the rest by clients with the setting `statistics`: else it is 0."""
+        return self._dispatcher.book.of_client(self._dispatcher.driver.connections)
 
     # ---- caches
 

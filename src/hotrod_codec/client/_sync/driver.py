@@ -570,6 +570,11 @@ class Driver:
                     going.discard(run)
             todo = [run for run in todo if run in going]
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._all)
+
     def local(self) -> dict[Any, Any]:
         """What belongs to the connections of this process, and ends with them."""
         return self._local

@@ -84,6 +84,7 @@ class _Changes(Subscription):
 
     def _end(self) -> None:
         self._store.disconnected()
+        self._dispatcher.book.near_ends(self._store)
 
     def _is_over(self) -> bool:
         # The connections that it belonged to may be gone, while others are made.
@@ -303,12 +304,13 @@ class NearCache(Cache[K, V]):
         if self._state.version < Version.V2_0:
             raise EncodeError("there are listeners from version 2.0 on", field="near_cache")
         exact = keys_come_back(self._keys.media_type, self._state.key_type, self._state.version)
-        store = NearStore(self._max_entries, exact_keys=exact)
+        store = NearStore(self._max_entries, cache=self._name, exact_keys=exact)
         driver = self._dispatcher.driver
         if driver.closed:
             return store
         found: NearStore = driver.local().setdefault(self._near_name, store)
         if found is store:
+            self._dispatcher.book.near_begins(store)
             changes = _Changes(
                 self._dispatcher, self._state, self._plain_header, self._near_name, store
             )
@@ -316,6 +318,7 @@ class NearCache(Cache[K, V]):
                 changes.begin()
             except BaseException:
                 driver.local().pop(self._near_name, None)
+                self._dispatcher.book.near_ends(store)
                 raise
         return found
 
