@@ -23,6 +23,8 @@ from hotrod_codec.client import (
     Listener,
     MetadataValue,
     Multimap,
+    QueryEvent,
+    QueryListener,
     QueryResult,
     TransactionCache,
     ValueReader,
@@ -93,6 +95,9 @@ def what_the_embedded_server_cannot_do(client: Client, text: Cache[str, str]) ->
     assert_type(text.query("from P").entities, list[str])
     assert_type(text.query("select p from P").rows, list[tuple[Any, ...]])
     assert_type(text.execute_statement("delete from P"), int)
+    with text.add_query_listener("from P") as events:
+        assert_type(events, QueryListener[str, str])
+        assert_type(events.next(0), QueryEvent[str, str] | None)
 
 
 async def what_is_checked_only(client: AsyncClient) -> None:

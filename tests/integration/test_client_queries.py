@@ -10,6 +10,7 @@ import pytest
 
 from client.both import KINDS, connect
 from hotrod_codec import ServerError, Version
+from hotrod_codec.client import QueryEventKind
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import JSON, TEXT, ProtoStreamMarshaller
 from hotrod_codec.protostream import Int32, Message, MessageTypes
@@ -183,6 +184,71 @@ def test_json(client: Any, people: Any, target: Target) -> None:
     assert cache.execute_statement("delete from client.Person p where p.age = 50") == 1
 
 
+def happening(events: Any) -> tuple[QueryEventKind, Any, Any]:
+    event = events.next(10)
+    assert event is not None
+    return event.kind, event.key, event.value
+
+
+@pytest.mark.versions(since=Version.V2_1, embedded=False)
+def test_following_a_query(people: Any) -> None:
+    query = "from client.Person p where p.age > :age"
+    joining, updated, leaving, failover = QueryEventKind
+    with people.add_query_listener(query, {"age": 39}) as events:
+        state = sorted(happening(events)[:2] for _ in range(2))
+        assert state == [(joining, "bob"), (joining, "cid")]
+        people.put("ada", Person("ada", 40))
+        assert happening(events) == (joining, "ada", Person("ada", 40))
+        people.put("ada", Person("ada", 41))
+        assert happening(events) == (updated, "ada", Person("ada", 41))
+        people.put("dora", Person("dora", 1))
+        people.put("ada", ADA)
+        assert happening(events) == (leaving, "ada", Person("ada", 41))
+        people.remove("bob")
+        assert happening(events)[:2] == (leaving, "bob")
+        events._connection.interrupt("lost")
+        assert happening(events) == (failover, None, None)
+        assert happening(events) == (joining, "cid", CID)
+        assert events.next(0.1) is None
+    assert events.next(1) is None
+
+
+@pytest.mark.versions(since=Version.V2_1, embedded=False)
+def test_following_columns(people: Any) -> None:
+    query = "select p.name, p.age from client.Person p where p.age = 50"
+    heard: list[Any] = []
+    with people.add_query_listener(query, callback=heard.append) as events:
+        people.put("bob", Person("bob", 51))
+        people.put("bob", BOB)
+        for _ in range(100):
+            events.next(0.05)  # a loop has to run for events to come
+            if len(heard) >= 3:
+                break
+    joining, _, leaving, _ = QueryEventKind
+    assert [event.kind for event in heard] == [joining, leaving, joining]
+    assert [event.columns for event in (heard[0], heard[2])] == [("bob", Int32(50))] * 2
+
+
+@pytest.mark.versions(since=Version.V2_1, embedded=False)
+def test_what_cannot_be_followed(client: Any, people: Any) -> None:
+    with pytest.raises(ServerError):
+        people.add_query_listener("from client.Nobody")
+    with pytest.raises(EncodeError, match="values are JSON"):
+        client.cache("proto", values=JSON).add_query_listener("from client.Person")
+    with pytest.raises(EncodeError, match="statement"):
+        people.add_query_listener("delete from client.Person")
+
+
+@pytest.mark.versions(since=Version.V2_8, embedded=False, newest=True)
+def test_following_with_other_marshallers(client: Any, people: Any) -> None:
+    """Keys and values come as what they are stored as."""
+    with client.cache("proto", values=TEXT).add_query_listener(
+        "from client.Person p where p.age = 50"
+    ) as events:
+        bob = Message("client.Person", BOB.SerializeToString())
+        assert happening(events) == (QueryEventKind.JOINING, "bob", bob)
+
+
 @pytest.mark.versions(since=Version.V1_3, until=Version.V2_8)
 def test_json_is_too_new_for_old_versions(client: Any) -> None:
     with pytest.raises(EncodeError, match=r"from version 2\.9 on"):
@@ -204,6 +270,8 @@ def test_statements_are_no_queries(client: Any) -> None:
 def test_the_embedded_server_has_no_queries(client: Any) -> None:
     with pytest.raises(ServerError, match="not supported by this server"):
         client.cache("proto", values="protostream").query("from client.Person")
+    with pytest.raises(ServerError, match="ISPN028013"):
+        client.cache("proto", values="protostream").add_query_listener("from client.Person")
 
 
 def test_schemas(client: Any, target: Target) -> None:

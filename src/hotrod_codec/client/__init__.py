@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         AsyncCounterListener,
         AsyncCounters,
     )
+    from hotrod_codec.client._async.following import AsyncQueryListener
     from hotrod_codec.client._async.listeners import AsyncListener
     from hotrod_codec.client._async.multimap import AsyncMultimap
     from hotrod_codec.client._async.schemas import AsyncSchemas
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from hotrod_codec.client._sync.cache import Cache
     from hotrod_codec.client._sync.client import Client
     from hotrod_codec.client._sync.counters import Counter, CounterListener, Counters
+    from hotrod_codec.client._sync.following import QueryListener
     from hotrod_codec.client._sync.listeners import Listener
     from hotrod_codec.client._sync.multimap import Multimap
     from hotrod_codec.client._sync.schemas import Schemas
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
         CounterState,
         EventKind,
         MetadataValue,
+        QueryEvent,
+        QueryEventKind,
         QueryResult,
         TransactionConflictError,
         TransactionError,
@@ -61,6 +65,7 @@ __all__ = [
     "AsyncCounters",
     "AsyncListener",
     "AsyncMultimap",
+    "AsyncQueryListener",
     "AsyncSchemas",
     "AsyncTransaction",
     "AsyncTransactionCache",
@@ -86,6 +91,9 @@ __all__ = [
     "Listener",
     "MetadataValue",
     "Multimap",
+    "QueryEvent",
+    "QueryEventKind",
+    "QueryListener",
     "QueryResult",
     "RoundRobin",
     "Schemas",
@@ -108,6 +116,7 @@ _HOMES = {
     "AsyncCounters": "_async.counters",
     "AsyncListener": "_async.listeners",
     "AsyncMultimap": "_async.multimap",
+    "AsyncQueryListener": "_async.following",
     "AsyncSchemas": "_async.schemas",
     "AsyncTransaction": "_async.transactions",
     "AsyncTransactionCache": "_async.transactions",
@@ -133,6 +142,9 @@ _HOMES = {
     "Listener": "_sync.listeners",
     "MetadataValue": "results",
     "Multimap": "_sync.multimap",
+    "QueryEvent": "results",
+    "QueryEventKind": "results",
+    "QueryListener": "_sync.following",
     "QueryResult": "results",
     "RoundRobin": "cluster",
     "Schemas": "_sync.schemas",

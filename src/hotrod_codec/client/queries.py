@@ -10,16 +10,23 @@ from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from hotrod_codec import protostream
-from hotrod_codec.client.results import QueryResult
+from hotrod_codec.client.results import QueryEvent, QueryEventKind, QueryResult
+from hotrod_codec.client.session import NO_FLAGS, Header
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import JSON, PROTOSTREAM, JsonMarshaller, Marshaller
 from hotrod_codec.marshallers import ProtoStreamMarshaller as ProtoStream
 from hotrod_codec.ops import Version
-from hotrod_codec.protostream import JsonQueryResponse, QueryRequest, QueryResponse
+from hotrod_codec.protostream import (
+    ContinuousQueryResult,
+    JsonQueryResponse,
+    QueryRequest,
+    QueryResponse,
+)
 from hotrod_codec.values import MediaType
 
-__all__ = ["Query", "deletes"]
+__all__ = ["Followed", "Query", "deletes"]
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 _JSON_SINCE: Final = Version.V2_9
@@ -112,6 +119,53 @@ class Query(Generic[V]):
         else:
             rows = [(self._values.decode(json.dumps(hit).encode()),) for hit in found.hits]
         return QueryResult(rows, selects, found.hit_count, found.hit_count_exact)
+
+
+class Followed(Generic[K, V]):
+    """A query whose finds are told one by one: as events or by an iteration. In protobuf only.
+
+    Attributes:
+        parameters: Of the server's filter.
+
+    Raises:
+        EncodeError: Values are JSON; or it is a statement.
+    """
+
+    def __init__(
+        self,
+        query: str,
+        keys: Marshaller[K],
+        values: Marshaller[V],
+        parameters: Mapping[str, Any] | None,
+    ) -> None:
+        if values.media_type.name == "application/json":
+            text = "in protobuf only, while values are JSON: with_marshallers gives others"
+            raise EncodeError(text, op="QUERY", field="values")
+        if deletes(query):
+            raise EncodeError("a statement has no results", op="QUERY", field="query")
+        self._keys = keys
+        self._values = values
+        self._types = values.types if isinstance(values, ProtoStream) else None
+        self.parameters = protostream.factory_parameters(query, parameters, types=self._types)
+
+    def header(self, cache: str) -> Header:
+        """What goes in front of requests."""
+        return Header(cache, NO_FLAGS, PROTOSTREAM.media_type, PROTOSTREAM.media_type)
+
+    def event(self, data: bytes) -> QueryEvent[K, V]:
+        """What an event says. Raises DecodeError."""
+        found = ContinuousQueryResult.decode(data)
+        kind = QueryEventKind[found.result.name]
+        key: K = self._decoded(self._keys, found.key)
+        if found.projection:
+            return QueryEvent(kind, key, columns=found.columns(types=self._types))
+        value = None if found.value is None else self._decoded(self._values, found.value)
+        return QueryEvent(kind, key, value)
+
+    def _decoded(self, marshaller: Marshaller[Any], data: bytes) -> Any:
+        if marshaller.media_type.name == PROTOSTREAM.media_type.name:
+            return marshaller.decode(data)
+        return protostream.decode(data, types=self._types)
 
 
 def deletes(query: str) -> bool:

@@ -17,6 +17,8 @@ __all__ = [
     "CounterState",
     "EventKind",
     "MetadataValue",
+    "QueryEvent",
+    "QueryEventKind",
     "QueryResult",
     "TransactionConflictError",
     "TransactionError",
@@ -165,3 +167,34 @@ class QueryResult(Generic[V]):
         if self.selects:
             raise TypeError("the query selects columns, which `rows` has")
         return [row[0] for row in self.rows]
+
+
+class QueryEventKind(StrEnum):
+    """What happened to an entry as a continuous query sees it, or to its listener."""
+
+    JOINING = "joining"
+    """It matches, and did not before."""
+    UPDATED = "updated"
+    """It still matches, with another value."""
+    LEAVING = "leaving"
+    """It does not match any more, or is gone."""
+    FAILOVER = "failover"
+    """The listener's connection was lost, and it listens anew: events in between are lost, and
+    all that matches joins once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryEvent(Generic[K, V]):
+    """Something that happened to what a continuous query finds.
+
+    Attributes:
+        kind: What.
+        key: To whose entry; None for FAILOVER.
+        value: Of the entry; for LEAVING the one that it had, if that is known. None with columns.
+        columns: Of a query with "select".
+    """
+
+    kind: QueryEventKind
+    key: K | None = field(default=None, repr=False)
+    value: V | None = field(default=None, repr=False)
+    columns: tuple[Any, ...] | None = field(default=None, repr=False)

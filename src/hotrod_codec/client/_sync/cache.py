@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segment_of
 from hotrod_codec.client._sync.dispatch import Dispatcher
+from hotrod_codec.client._sync.following import QueryListener
 from hotrod_codec.client._sync.iteration import KEYS_ONLY, Iteration
 from hotrod_codec.client._sync.listeners import Listener, kinds_of
 from hotrod_codec.client._sync.streams import (
@@ -24,8 +25,14 @@ from hotrod_codec.client._sync.streams import (
 from hotrod_codec.client._sync.tasks import execute
 from hotrod_codec.client.cluster import Call, Statement
 from hotrod_codec.client.config import as_marshaller
-from hotrod_codec.client.queries import Query, deletes
-from hotrod_codec.client.results import CacheEvent, EventKind, MetadataValue, QueryResult
+from hotrod_codec.client.queries import Followed, Query, deletes
+from hotrod_codec.client.results import (
+    CacheEvent,
+    EventKind,
+    MetadataValue,
+    QueryEvent,
+    QueryResult,
+)
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
 from hotrod_codec.client.statistics import CacheStatistics
 from hotrod_codec.errors import EncodeError
@@ -852,6 +859,31 @@ class Cache(Generic[K, V]):
             raise EncodeError("this is no delete statement", op="QUERY", field="statement")
         result = self._ask(self._query(statement, parameters, local=local), Statement)
         return result.hit_count or 0
+
+    def add_query_listener(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        callback: Callable[[QueryEvent[K, V]], None] | None = None,
+    ) -> QueryListener[K, V]:
+        """Follow what a query finds: first all that matches, then what joins, changes and leaves.
+
+        Args:
+            query, parameters: As for `query`, without order and without count, sum and the like.
+            callback: Called with each event where it arrives: it must not wait for anything. None:
+                iterate over the listener.
+
+        Raises:
+            EncodeError: Values are JSON: for these there is none.
+
+        Hot Rod: ADD_CLIENT_LISTENER 0x25 with a factory for this, since 2.1.
+        """
+        if not self._ready:
+            self._prepare()
+        followed = Followed(query, self._keys, self._values, parameters)
+        listener = QueryListener(self._dispatcher, self._state, followed, callback)
+        listener.start()
+        return listener
 
     def _query(self, query: str, parameters: Mapping[str, Any] | None, **more: Any) -> Query[V]:
         legacy_server = self._dispatcher.configuration.legacy_server
