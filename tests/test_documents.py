@@ -31,6 +31,7 @@ WITHOUT_SAMPLES = {
     "performance.md",
     "security.md",
     "wheels.md",
+    "bad-inputs.md",
 }
 FENCES = {"python", "{toctree}", "java", "javascript", "text", "sh", "xml"}
 

@@ -40,6 +40,17 @@ __all__ = [
     "server_error",
 ]
 
+_LONGEST = 1000
+
+
+def shown(text: str, most: int = _LONGEST) -> str:
+    """What a peer wrote, fit for messages and logs: `most` characters of it, and for those that a
+    terminal would obey (line ends among them) their escapes."""
+    cut = text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
 
 class HotRodError(Exception):
     """Base of all errors of this package."""
@@ -114,7 +125,8 @@ class ServerError(HotRodError):
         status: What kind of failure.
         op: The operation that failed, if it is known.
         message_id: Of the request; 0 when the server could not tell.
-        text: The server's own words, usually of a Java exception.
+        text: The server's own words, usually of a Java exception, as they came: the message of
+            this error has them as `shown` makes them.
     """
 
     status: Status
@@ -124,7 +136,7 @@ class ServerError(HotRodError):
 
     def __init__(self, text: str, *, status: Status, op: Op | None, message_id: int) -> None:
         name = op.name if op is not None else "unknown request"
-        super().__init__(f"{name}: {text} (status {status:#04x}, message {message_id})")
+        super().__init__(f"{name}: {shown(text)} (status {status:#04x}, message {message_id})")
         self.text = text
         self.status = status
         self.op = op

@@ -36,7 +36,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from hotrod_codec.errors import AuthenticationError, EncodeError, ServerError
+from hotrod_codec.errors import AuthenticationError, EncodeError, ServerError, shown
 
 if TYPE_CHECKING:
     from hotrod_codec._ext.codec import Response
@@ -124,7 +124,7 @@ def choose_mechanism(
     for mechanism in offered:
         refused.setdefault(mechanism, "not known here" if not wanted else "not asked for")
     reasons = "; ".join(f"{name}: {problem}" for name, problem in refused.items())
-    raise AuthenticationError(f"no mechanism can be used; offered: {reasons or 'nothing'}")
+    raise AuthenticationError(f"no mechanism can be used; offered: {shown(reasons) or 'nothing'}")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -143,6 +143,13 @@ _ClientSteps: TypeAlias = Generator[bytes, _Answer, None]
 _ServerSteps: TypeAlias = Generator[bytes, bytes, tuple[bytes | None, str]]
 
 
+# To prepare names and passwords takes its time for each character.
+_LONGEST_RESPONSE: Final = 2**14
+
+# What is shorter stands in any text: to hide it there would tell it.
+_SHORTEST_HIDDEN: Final = 6
+
+
 class _State(enum.Enum):
     NEW = "not started"
     RUNNING = "running"
@@ -157,10 +164,11 @@ class ClientExchange:
     `step`) and send what that gives, until it gives None. An object serves once.
     """
 
-    def __init__(self, mechanism: str, steps: _ClientSteps) -> None:
+    def __init__(self, mechanism: str, steps: _ClientSteps, secrets: tuple[str, ...] = ()) -> None:
         self._mechanism = mechanism
         self._steps = steps
         self._state = _State.NEW
+        self._secrets = [secret for secret in secrets if len(secret) >= _SHORTEST_HIDDEN]
 
     @property
     def mechanism(self) -> str:
@@ -205,14 +213,24 @@ class ClientExchange:
             AuthenticationError: As `step`; or the server refused: its words, and as the cause
                 the ServerError with its status. The connection stays usable, for another try.
         """
+        refusal = None
         try:
             response.raise_for_status()
         except ServerError as error:
+            # Not raised from here: it would keep the words that it must not repeat.
+            refusal = self._without_secrets(error)
+        if refusal is not None:
             self._state = _State.FAILED
-            raise AuthenticationError(
-                f"{self._mechanism}: the server refused: {error.text}"
-            ) from error
+            text = f"{self._mechanism}: the server refused: {shown(refusal.text)}"
+            raise AuthenticationError(text) from refusal
         return self.step(response.challenge, response.completed)
+
+    def _without_secrets(self, error: ServerError) -> ServerError:
+        """The same error. PLAIN tells the server the password; it shall not tell it our log."""
+        text = error.text
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return type(error)(text, status=error.status, op=error.op, message_id=error.message_id)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._mechanism}, {self._state.value}>"
@@ -258,6 +276,8 @@ class ServerExchange:
         if self._state is not _State.RUNNING:
             raise RuntimeError(f"{self._mechanism}: the exchange is {self._state.value}")
         self._state = _State.FAILED
+        if len(response) > _LONGEST_RESPONSE:
+            raise _malformed(self._mechanism, f"a message of {len(response)} bytes")
         try:
             challenge = self._steps.send(bytes(response))
         except StopIteration as end:
@@ -338,7 +358,8 @@ def client_exchange(
         if not secret:
             raise _unusable("password", "PLAIN needs one")
         steps = _single_message_client(mechanism, "\0".join([*names, secret]).encode())
-    return ClientExchange(mechanism, steps)
+    told = (password, token) if mechanism in _SENDS_SECRET else ()
+    return ClientExchange(mechanism, steps, told)
 
 
 def server_exchange(
@@ -577,8 +598,9 @@ def _scram_client(mechanism: str, username: str, password: str, nonce: str) -> _
         raise _malformed(mechanism, "the server ended it without proof")
     first = _text(mechanism, answer.challenge)
     iterations = re.search(r",i=([0-9]+)", first)
-    if iterations and len(iterations[1]) < 10 and int(iterations[1]) > _MAX_ITERATIONS:
-        raise _malformed(mechanism, f"{iterations[1]} iterations, {_MAX_ITERATIONS} at most")
+    if iterations and (len(iterations[1]) > 9 or int(iterations[1]) > _MAX_ITERATIONS):
+        wanted = shown(iterations[1], 20)
+        raise _malformed(mechanism, f"{wanted} iterations, {_MAX_ITERATIONS} at most")
     with _scram_errors(mechanism):
         scram.set_server_first(first)
         final: str = scram.get_client_final()

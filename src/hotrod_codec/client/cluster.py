@@ -46,6 +46,7 @@ DEFAULT_CLUSTER: Final = ""
 """The name of the cluster of `addresses`."""
 
 _NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
+_MOST_NAMED: Final = 10  # servers in a line of the log
 _UNKNOWN: Final = -1
 _SWITCHED: Final = -2  # tells the server that what we knew was of another cluster
 
@@ -394,10 +395,11 @@ class Cluster:
             if routing.servers != state.routing.servers:
                 state.balancer.set_servers(routing.servers)
                 logger.info(
-                    "cache %r: topology %d, servers %s",
+                    "cache %r: topology %d, %d servers: %s",
                     state.name,
                     topology.id,
-                    ", ".join(name_of(server) for server in routing.servers),
+                    len(routing.servers),
+                    ", ".join(name_of(server) for server in routing.servers[:_MOST_NAMED]),
                 )
             for gone in set(state.routing.servers).difference(routing.servers):
                 self._failed.pop(gone, None)

@@ -27,6 +27,7 @@ from hotrod_codec.errors import (
     DecodeError,
     RequestTimeoutError,
     TransportError,
+    shown,
 )
 from hotrod_codec.ops import Flag, Intelligence, Op, Status, Version
 from hotrod_codec.sasl import choose_mechanism, client_exchange
@@ -41,6 +42,7 @@ __all__ = [
     "NotSentError",
     "Session",
     "Waiter",
+    "connect_error",
     "handshake",
     "handshake_versions",
     "name_of",
@@ -60,6 +62,12 @@ class NotSentError(TransportError):
 
 class ConnectError(NotSentError):
     """A server cannot be reached, or is none."""
+
+
+def connect_error(server: ServerAddress, error: Exception) -> ConnectError:
+    """Why `server` cannot be used, with its name in front once."""
+    name, text = name_of(server), str(error)
+    return ConnectError(text if text.startswith(name) else f"{name}: {text}")
 
 
 class Waiter(Protocol):
@@ -91,7 +99,7 @@ _OUT_OF_STEP: Final = frozenset(
 
 def name_of(server: ServerAddress) -> str:
     """ "host:port", for messages."""
-    host, port = server
+    host, port = shown(server.host, 100), server.port
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -156,7 +164,8 @@ class Session:
         version: Of all requests.
         last_id: The message id of the latest request.
         flushed_id: Up to which message id requests went to the network; the driver says.
-        received_bytes: How many came so far; tells a slow server from a silent one.
+        progress: Changes when answers come: tells a server that works from one that only keeps
+            the line busy.
         failure: Why it is over; None while it is not.
     """
 
@@ -174,7 +183,7 @@ class Session:
         self.intelligence = intelligence
         self.last_id = 0
         self.flushed_id = 0
-        self.received_bytes = 0
+        self.progress = 0
         self.failure: TransportError | None = None
         self._reader = Reader(limits=limits, legacy_server=legacy_server)
         self.buffer = self._reader.buffer
@@ -251,16 +260,18 @@ class Session:
         Raises:
             TransportError: The server's bytes cannot be understood. Call `fail` with it.
         """
-        self.received_bytes += count
         reader = self._reader
         reader.commit(count)
         pending = self._pending
+        before = len(pending)
         while True:
             try:
                 message = reader.next()
             except DecodeError as error:
                 raise TransportError(f"{name_of(self.server)}: {error}") from error
             if message is None:
+                if len(pending) != before:
+                    self.progress += 1
                 return
             if type(message) is Event:
                 self._hear(message)
@@ -274,7 +285,7 @@ class Session:
                 self._abandoned -= 1
             waiter.resolve(message)
             if message.is_error and message.status in _OUT_OF_STEP:
-                raise TransportError(f"{name_of(self.server)}: {message.error}")
+                raise TransportError(f"{name_of(self.server)}: {shown(message.error)}")
 
     def abandon(self, message_id: int) -> None:
         """Nobody waits for this answer any more. It is read and dropped when it comes."""
@@ -325,7 +336,7 @@ class Session:
 
     def _unmatched(self, message: Response) -> None:
         """An error that answers no request: of an event that could not be made, or worse."""
-        error = f"{name_of(self.server)}: {message.error}"
+        error = f"{name_of(self.server)}: {shown(message.error)}"
         if message.status <= Status.REQUEST_PARSING_ERROR:
             raise TransportError(error)
         logger.warning("%s", error)
@@ -357,6 +368,9 @@ class Greeting:
 _NEWEST_HANDSHAKE: Final = Version.V3_1
 _NEWEST_SIMPLE: Final = Version.V2_8
 _MAGIC: Final = 0xA1
+
+_LONGEST_ANSWER: Final = 2**20
+"""Bytes of one answer before the server has proven who it is: they are read again and again."""
 
 
 def handshake_versions(wanted: Version | None) -> tuple[Version, ...]:
@@ -418,10 +432,16 @@ class _Talk:
         except DecodeError as error:
             raise TransportError(f"this is no answer of a Hot Rod server: {error}") from error
 
+    def take(self, data: bytes) -> None:
+        """What came behind what came before."""
+        self.received += data
+        if len(self.received) > _LONGEST_ANSWER:
+            raise TransportError(f"more than {_LONGEST_ANSWER} bytes, and no end of the answer")
+
     def ask(self, op: Op, **fields: Any) -> Generator[bytes, bytes, Response]:
         out = self.request(op, self.version, **fields)
         while True:
-            self.received += yield out
+            self.take((yield out))
             out = b""
             answer = self.read(op, self.version)
             if answer is not None:
@@ -475,7 +495,7 @@ def _agree(
         if probes == 0:
             out += talk.request(Op.PING, _NEWEST_SIMPLE)
             probes = 1
-        talk.received += yield out
+        talk.take((yield out))
         out = b""
         while probes and len(talk.received) > 1 and talk.received[1] != ping_id:
             if (probe := talk.read(Op.PING, _NEWEST_SIMPLE)) is None:

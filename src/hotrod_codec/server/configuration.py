@@ -83,7 +83,8 @@ def _dashed(name: str) -> str:
 
 
 def _from_xml(text: str) -> _Tree:
-    if "<!" in re.sub(r"<!--.*?-->", "", text, flags=re.S):
+    # Up to the end where one has none: else each of many would be looked through to the end.
+    if "<!" in re.sub(r"<!--.*?(?:-->|\Z)", "", text, flags=re.S):
         raise ValueError("XML with declarations (<!...) is not read")
     root = ElementTree.fromstring(text)
     return {root.tag: _element(root, 0)}

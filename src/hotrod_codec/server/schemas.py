@@ -16,8 +16,10 @@ from hotrod_codec.server.store import NEVER, Cache, CacheConfiguration, Cluster
 
 __all__ = ["SchemaCache", "create_schema_cache"]
 
+# Comments and strings that do not end go as far as they can: else each of many would be looked
+# through to the end.
 _TOKEN: Final = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[\w.]+|\S""", re.S
+    r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|[\w.]+|\S""", re.S
 )
 _BLOCKS: Final = ("message", "enum", "extend", "service", "oneof")
 _STATEMENTS: Final = ("syntax", "edition", "package", "import", "option")

@@ -129,10 +129,10 @@ class CacheConfiguration:
                 MediaType.parse(text)
         if self.mode not in MODES:
             raise ValueError(f"mode: {self.mode!r} is none of {', '.join(MODES)}")
-        for name in ("owners", "segments", "max_entries"):
+        for name, most in (("owners", 2**31), ("segments", 2**16), ("max_entries", 2**62)):
             number = getattr(self, name)
-            if number is not None and number < 1:
-                raise ValueError(f"{name}: {number} is not positive")
+            if number is not None and not 1 <= number <= most:
+                raise ValueError(f"{name}: {number} is not within 1 and {most}")
         for name in ("lifespan", "max_idle"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds < 10**10:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timedelta
@@ -53,6 +54,7 @@ _DONE = (
     Status.SUCCESS_OBJ_STORAGE,
     Status.SUCCESS_WITH_PREVIOUS_OBJ_STORAGE,
 )
+_NUMBER = re.compile("-?[0-9]{1,20}")
 _FORCE = Flag.FORCE_RETURN_VALUE
 _MOST_BYTES = 2**20
 """Keys and values of one request for many; servers take 10 MB by default."""
@@ -636,7 +638,7 @@ class AsyncCache(Generic[K, V]):
         Hot Rod: STATS 0x15.
         """
         found = (await self._any(Op.STATS)).stats
-        return {name: int(text) for name, text in found.items() if text.lstrip("-").isdecimal()}
+        return {name: int(text) for name, text in found.items() if _NUMBER.fullmatch(text)}
 
     # ---- all entries
 

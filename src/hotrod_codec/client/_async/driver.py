@@ -28,13 +28,13 @@ from hotrod_codec.client.session import (
     NotSentError,
     Session,
     Waiter,
+    connect_error,
     handshake,
     handshake_versions,
     name_of,
 )
 from hotrod_codec.client.sockets import set_options
 from hotrod_codec.errors import (
-    DecodeError,
     EncodeError,
     RequestTimeoutError,
     TransportError,
@@ -48,6 +48,9 @@ __all__ = ["Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
 logger = logging.getLogger(__name__)
 
 _BLOCK: Final = 2**16
+
+_GOODBYE: Final = 1.0
+"""Seconds that the other side of TLS has to say goodbye."""
 
 _PING: Final = Header("")
 
@@ -147,8 +150,8 @@ class Connection(asyncio.BufferedProtocol):
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._period = min(0.5, configuration.request_timeout / 10)
         self._ticking: asyncio.TimerHandle | None = None
-        self._received = 0
-        self._quiet_since = 0.0  # nothing has come since then
+        self._progress = 0
+        self._quiet_since = 0.0  # no answer has come since then
         self._written_at = 0.0
 
     # ---- what asyncio calls
@@ -344,12 +347,13 @@ class Connection(asyncio.BufferedProtocol):
             return
         now = clock()
         session = self.session
-        if session.received_bytes != self._received:
-            self._received = session.received_bytes
+        if session.progress != self._progress:
+            self._progress = session.progress
             self._quiet_since = now
         if session.expire(now):
             self._let_in()
-        # Not one byte for so long: it is no slow request then, it is the server.
+        # Not one answer for so long: it is no slow request then, it is the server, be it silent
+        # or one that sends a byte now and then.
         if session.pending and now - self._quiet_since >= self._configuration.request_timeout:
             self.retire()
         if session.abandoned > self._most:
@@ -375,7 +379,11 @@ class Connection(asyncio.BufferedProtocol):
             self._close_when_done()
 
     def _close_when_done(self) -> None:
-        if self.session.pending == self.session.abandoned and not self._out:
+        if self.session.pending != self.session.abandoned or self._out:
+            return
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()  # who does not read would keep it open
+        else:
             self._transport.close()
 
     def _make_unusable(self) -> None:
@@ -548,8 +556,13 @@ class Driver:
             raise ConnectError(f"{name_of(server)}: not connected within {limit} s") from None
         except ssl.SSLError as error:
             raise ConnectError(f"{name_of(server)}: TLS: {error}") from error
-        except (OSError, DecodeError) as error:
-            raise ConnectError(f"{name_of(server)}: {error}") from error
+        except (NotSentError, EncodeError):
+            raise
+        except TransportError as error:  # what answers there is no server of ours
+            raise connect_error(server, error) from error
+        except (OSError, ValueError, OverflowError) as error:
+            # ValueError: servers tell of servers, and may tell names and ports that are none.
+            raise connect_error(server, error) from error
 
     async def _negotiate(self, home: _Home, server: ServerAddress) -> Connection:
         refusal: UnknownVersionError | None = None
@@ -577,6 +590,7 @@ class Driver:
             tls = {
                 "ssl": self._context,
                 "server_hostname": self._configuration.sni_host_name or host,
+                "ssl_shutdown_timeout": _GOODBYE,
             }
         _, connection = await home.loop.create_connection(
             lambda: Connection(server, self._configuration), host, port, **tls
@@ -635,24 +649,38 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """Things that wait to be taken, in order; when there are too many, the oldest are dropped.
 
+    Args:
+        most: How many may wait.
+        most_bytes: How large they may be together.
+
     Attributes:
         dropped: How many were.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_bytes: int) -> None:
         self.dropped = 0
-        self._things: deque[T] = deque()
+        self._things: deque[tuple[T, int]] = deque()
+        self._bytes = 0
         self._most = most
+        self._most_bytes = most_bytes
         self._closed = False
         self._news = asyncio.Event()
 
-    def put(self, thing: T) -> None:
-        """Put one behind the others."""
-        if len(self._things) >= self._most:
-            self._things.popleft()
+    def put(self, thing: T, size: int) -> None:
+        """Put one of `size` bytes behind the others."""
+        self._things.append((thing, size))
+        self._bytes += size
+        while len(self._things) > 1 and (
+            len(self._things) > self._most or self._bytes > self._most_bytes
+        ):
+            self._pop()
             self.dropped += 1
-        self._things.append(thing)
         self._news.set()
+
+    def _pop(self) -> T:
+        thing, size = self._things.popleft()
+        self._bytes -= size
+        return thing
 
     async def take(self, timeout: float | None) -> T | None:
         """The first; None: none came in so many seconds, or none will come any more."""
@@ -661,7 +689,7 @@ class Mailbox(Generic[T]):
                 while not self._things and not self._closed:
                     self._news.clear()
                     await self._news.wait()
-        return self._things.popleft() if self._things else None
+        return self._pop() if self._things else None
 
     def close(self) -> None:
         """Nothing will come any more."""

@@ -16,7 +16,6 @@ from hotrod_codec.client._async.subscriptions import AsyncFeed
 from hotrod_codec.client.cluster import CacheState
 from hotrod_codec.client.results import CacheEvent, EventKind
 from hotrod_codec.client.session import Header
-from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op, Version
 
 __all__ = ["AsyncListener"]
@@ -46,8 +45,8 @@ class AsyncListener(AsyncFeed[CacheEvent[K]]):
             async for event in events:
                 print(event.kind, event.key)
 
-    Events that nobody takes are kept, 100,000 of them; then the oldest go, and `dropped` counts
-    them.
+    Events that nobody takes are kept, 100,000 of them or 64 MiB of keys and data; then the oldest
+    go, and `dropped` counts them.
     """
 
     def __init__(
@@ -79,11 +78,12 @@ class AsyncListener(AsyncFeed[CacheEvent[K]]):
         self._tell(CacheEvent(EventKind.FAILOVER))
 
     def _hear(self, event: Event) -> None:
-        kind = _KINDS[Op(event.op)] if event.op is not None else EventKind.FAILOVER
-        if kind not in self._kinds:
+        kind = None if event.op is None else _KINDS.get(Op(event.op))
+        if kind is None or kind not in self._kinds:
             return
         fields = event.fields
         key = fields.get("key")
+        data = fields.get("event_data")
         try:
             self._tell(
                 CacheEvent(
@@ -91,10 +91,11 @@ class AsyncListener(AsyncFeed[CacheEvent[K]]):
                     None if key is None else self._decode_key(key),
                     fields.get("entry_version"),
                     bool(fields.get("retried")),
-                    fields.get("event_data"),
-                )
+                    data,
+                ),
+                len(key or b"") + len(data or b""),
             )
-        except HotRodError as error:
+        except Exception as error:  # a marshaller may be anybody's
             logger.warning("cache %r: an event that cannot be read: %s", self._state.name, error)
 
 

@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 E = TypeVar("E")
 
 _MOST = 100_000
-_LONGEST_PAUSE = 5.0
+_MOST_BYTES = 2**26
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_NAP = 0.2
 
 
 class Subscription:
@@ -88,31 +90,45 @@ class Subscription:
 
     async def _go_on(self, connection: Connection | None) -> None:
         """Listen until the end, on one connection after the other."""
-        while not self._is_over():
-            if connection is None:
-                connection = await self._add_again()
+        pause = 0.0
+        try:
+            while not self._is_over():
                 if connection is None:
-                    break
-                self._resume()
-            self.move()
-            await connection.serve()
-            self._lose()
-            self._dispatcher.driver.drop(connection)
-            connection = None
-        if connection is not None:
-            self._dispatcher.driver.drop(connection)
-        self._dispatcher.subscriptions.pop(self._id, None)
-        self._end()
+                    connection = await self._add_again()
+                    if connection is None:
+                        break
+                    self._resume()
+                began = clock()
+                self.move()
+                await connection.serve()
+                self._lose()
+                self._dispatcher.driver.drop(connection)
+                connection = None
+                # A server that takes the listener and hangs up would keep us busy.
+                pause = 0.0 if clock() - began > _LONGEST_PAUSE else pause
+                await self._rest(pause)
+                pause = min(max(2 * pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        finally:
+            if connection is not None:
+                self._dispatcher.driver.drop(connection)
+            self._dispatcher.subscriptions.pop(self._id, None)
+            self._end()
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but not longer than there is something to wait for."""
+        until = clock() + seconds
+        while not self._is_over() and (left := until - clock()) > 0:
+            await sleep(min(left, _NAP))
 
     async def _add_again(self) -> Connection | None:
-        pause = 0.05
+        pause = _SHORTEST_PAUSE
         tried: list[ServerAddress] = []
         while not self._is_over():
             try:
                 return await self._add(tried)
             except HotRodError as error:
                 logger.warning("cache %r: no listener: %s", self._state.name, error)
-            await sleep(pause)
+            await self._rest(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             if pause == _LONGEST_PAUSE:
                 tried.clear()
@@ -152,8 +168,8 @@ class Subscription:
 class AsyncFeed(Subscription, Generic[E]):
     """Events for a user: handed to a callback, or kept to be iterated over.
 
-    Events that nobody takes are kept, 100,000 of them; then the oldest go, and `dropped` counts
-    them.
+    Events that nobody takes are kept, 100,000 of them or 64 MiB of keys and data; then the oldest
+    go, and `dropped` counts them.
     """
 
     def __init__(
@@ -165,7 +181,7 @@ class AsyncFeed(Subscription, Generic[E]):
     ) -> None:
         super().__init__(dispatcher, state, header)
         self._callback = callback
-        self._mailbox: Mailbox[E] = Mailbox(_MOST)
+        self._mailbox: Mailbox[E] = Mailbox(_MOST, _MOST_BYTES)
 
     @property
     def dropped(self) -> int:
@@ -199,9 +215,10 @@ class AsyncFeed(Subscription, Generic[E]):
     def _end(self) -> None:
         self._mailbox.close()
 
-    def _tell(self, event: E) -> None:
+    def _tell(self, event: E, size: int = 0) -> None:
+        """Hand over an event that came in about so many bytes."""
         if self._callback is None:
-            self._mailbox.put(event)
+            self._mailbox.put(event, size)
             return
         try:
             self._callback(event)

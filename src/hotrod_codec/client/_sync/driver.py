@@ -30,13 +30,13 @@ from hotrod_codec.client.session import (
     Header,
     NotSentError,
     Session,
+    connect_error,
     handshake,
     handshake_versions,
     name_of,
 )
 from hotrod_codec.client.sockets import set_options
 from hotrod_codec.errors import (
-    DecodeError,
     EncodeError,
     RequestTimeoutError,
     TransportError,
@@ -599,8 +599,13 @@ class Driver:
             raise ConnectError(f"{name_of(server)}: not connected within {limit} s") from None
         except ssl.SSLError as error:
             raise ConnectError(f"{name_of(server)}: TLS: {error}") from error
-        except (OSError, DecodeError) as error:
-            raise ConnectError(f"{name_of(server)}: {error}") from error
+        except (NotSentError, EncodeError):
+            raise
+        except TransportError as error:  # what answers there is no server of ours
+            raise connect_error(server, error) from error
+        except (OSError, ValueError, OverflowError) as error:
+            # ValueError: servers tell of servers, and may tell names and ports that are none.
+            raise connect_error(server, error) from error
         with self._lock:
             if self.closed:
                 connection.abort("the client is closed")
@@ -717,31 +722,45 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """Things that wait to be taken, in order; when there are too many, the oldest are dropped.
 
+    Args:
+        most: How many may wait.
+        most_bytes: How large they may be together.
+
     Attributes:
         dropped: How many were.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_bytes: int) -> None:
         self.dropped = 0
-        self._things: deque[T] = deque()
+        self._things: deque[tuple[T, int]] = deque()
+        self._bytes = 0
         self._most = most
+        self._most_bytes = most_bytes
         self._closed = False
         self._news = threading.Condition()
 
-    def put(self, thing: T) -> None:
-        """Put one behind the others."""
+    def put(self, thing: T, size: int) -> None:
+        """Put one of `size` bytes behind the others."""
         with self._news:
-            if len(self._things) >= self._most:
-                self._things.popleft()
+            self._things.append((thing, size))
+            self._bytes += size
+            while len(self._things) > 1 and (
+                len(self._things) > self._most or self._bytes > self._most_bytes
+            ):
+                self._pop()
                 self.dropped += 1
-            self._things.append(thing)
             self._news.notify()
+
+    def _pop(self) -> T:
+        thing, size = self._things.popleft()
+        self._bytes -= size
+        return thing
 
     def take(self, timeout: float | None) -> T | None:
         """The first; None: none came in so many seconds, or none will come any more."""
         with self._news:
             self._news.wait_for(lambda: self._things or self._closed, timeout)
-            return self._things.popleft() if self._things else None
+            return self._pop() if self._things else None
 
     def close(self) -> None:
         """Nothing will come any more."""

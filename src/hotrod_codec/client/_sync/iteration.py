@@ -28,6 +28,10 @@ __all__ = ["KEYS_ONLY", "Iteration"]
 KEYS_ONLY = "org.infinispan.server.hotrod.HotRodServer$ToEmptyBytesKeyValueFilterConverter"
 """A filter of the servers' own: entries come with empty values."""
 
+_MOST_REPEATED = 10_000
+"""Entries that one server may tell twice. It repeats those that another one told of before; for
+the others there is no reason but that the cluster changes meanwhile."""
+
 
 class Iteration:
     """One pass over a cache.
@@ -69,6 +73,7 @@ class Iteration:
         self._seen: dict[int, set[bytes]] = {}
         self._tried: list[ServerAddress] = []
         self._failures = 0
+        self._may_repeat = 0
 
     def batches(self) -> Generator[Any, None]:
         """What the servers send, batch by batch, without what they sent before."""
@@ -77,7 +82,8 @@ class Iteration:
             try:
                 with closing(self._ask(server, segments)) as parts:
                     for batch in parts:
-                        self._failures = 0
+                        if len(batch):
+                            self._failures = 0
                         yield batch
             except HotRodError as error:
                 self._failures += 1
@@ -112,6 +118,7 @@ class Iteration:
         driver = self._dispatcher.driver
         limit = self._dispatcher.configuration.request_timeout
         connection = driver.hold(server, clock() + limit)
+        self._may_repeat = _MOST_REPEATED + sum(map(len, self._seen.values()))
         iteration_id = None
         try:
             fields = self._fields
@@ -126,6 +133,9 @@ class Iteration:
                     iteration_id = None
                     raise TransportError("the server does not know the iteration any more")
                 batch = self._without_seen(answer.entries)
+                self._may_repeat -= len(answer.entries) - len(batch)
+                if self._may_repeat < 0:
+                    raise TransportError("the server repeats the same entries for ever")
                 finished = answer.finished_segments
                 self._finish(finished)
                 if not len(answer.entries):
