@@ -14,7 +14,7 @@ import pytest
 
 from client.both import KINDS, connect
 from client.relay import until
-from client.test_sync import in_threads
+from client.threads import in_threads
 from hotrod_codec import (
     AsyncClient,
     Client,

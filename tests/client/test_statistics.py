@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from client.both import KINDS, connect
-from client.test_sync import in_threads
+from client.threads import in_threads
 from hotrod_codec import Client, EmbeddedServer, Op, ServerError
 from hotrod_codec.client import CacheStatistics, ClientStatistics
 

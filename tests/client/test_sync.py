@@ -3,68 +3,16 @@
 from __future__ import annotations
 
 import gc
-import os
 import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
+from client.threads import in_threads
 from hotrod_codec import AuthenticationError, Client, EmbeddedServer, Op, TransportError
-
-
-def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Do it in many threads at once; fail if one of them does."""
-    problems: list[BaseException] = []
-
-    def guarded(number: int) -> None:
-        try:
-            work(number)
-        except BaseException as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(50)
-    assert not any(thread.is_alive() for thread in threads)
-    if problems:
-        raise problems[0]
-
-
-def test_threads_share_a_client(cluster: EmbeddedServer) -> None:
-    with Client(cluster.uri, max_connections=3) as client:
-        cache = client.cache()
-        cache.put_all({f"{i}": f"value {i}" for i in range(500)})
-
-        def work(number: int) -> None:
-            chance = random.Random(number)
-            for _ in range(100):
-                keys = [str(chance.randrange(500)) for _ in range(5)]
-                assert cache.get(keys[0]) == f"value {keys[0]}"
-                assert cache.get_many(keys) == [f"value {key}" for key in keys]
-                assert cache.get_all(keys) == {key: f"value {key}" for key in keys}
-
-        in_threads(12, work)
-        assert cluster.connections <= 9
-
-
-def test_threads_increment(server: EmbeddedServer) -> None:
-    """Versioned writes lose nothing."""
-    with Client(server.uri) as client:
-        cache = client.cache(values="protostream")
-
-        def work(_: int) -> None:
-            for _ in range(25):
-                cache.compute("n", lambda key, value: (value or 0) + 1)
-
-        in_threads(8, work)
-        assert cache.get("n") == 200
 
 
 def test_a_full_pool_is_waited_for(server: EmbeddedServer) -> None:
@@ -129,68 +77,17 @@ def check(true: bool) -> None:
     assert true
 
 
-def test_an_iteration_leaves_the_pool_alone(server: EmbeddedServer) -> None:
-    with Client(server.uri, max_connections=1) as client:
+def test_an_error_that_is_kept_keeps_no_place_in_the_pool(server: EmbeddedServer) -> None:
+    with Client(server.uri, max_connections=1, max_retries=0, operation_timeout=5) as client:
         cache = client.cache()
-        cache.put_all({f"{i}": f"{i}" for i in range(100)})
-        for key, value in cache.entries(batch_size=10):
-            assert cache.get(key) == value
-
-
-def test_closing_with_requests_in_flight(server: EmbeddedServer) -> None:
-    client = Client(server.uri)
-    cache = client.cache()
-    cache.put("a", "A")
-    server.faults.silence()
-    started = threading.Barrier(5)
-    ended: list[Exception] = []
-
-    def wait() -> None:
-        started.wait()
-        with pytest.raises(TransportError) as caught:
-            cache.get("a")
-        ended.append(caught.value)
-
-    threads = [threading.Thread(target=wait) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    started.wait()
-    time.sleep(0.2)
-    start = time.monotonic()
-    client.close()
-    for thread in threads:
-        thread.join(10)
-    assert len(ended) == 4
-    assert time.monotonic() - start < 5
-    client.close()
-    with pytest.raises(TransportError, match="closed"):
-        cache.get("a")
-
-
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # threads and fork
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_child_has_connections_of_its_own(server: EmbeddedServer) -> None:
-    with Client(server.uri) as client:
-        cache = client.cache()
-        cache.put("a", "A")
-        entries = cache.entries()
-        before = server.requests[Op.PING]
-        child = os.fork()
-        if child == 0:  # nothing of pytest may run here
-            code = 1
-            try:
-                works = cache.get("a") == "A" and list(entries) == [("a", "A")]
-                cache.put("b", "B")
-                client.close()
-                code = 0 if works else 2
-            finally:
-                os._exit(code)
-        assert cache.get("a") == "A"
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        # The parent's connection is the one that it was.
-        assert cache.get("b") == "B"
-        assert server.requests[Op.PING] == before + 4  # two connections of the child, no other
+        server.stop_node(0)
+        errors = []
+        for _ in range(3):
+            with pytest.raises(TransportError, match=r"refused|reset|closed") as caught:
+                cache.get("a")
+            errors.append(caught.value)
+        server.start_node(0)
+        assert cache.get("a") is None
 
 
 def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:

@@ -489,7 +489,7 @@ class Driver:
         try:
             connection = self._connect(server, deadline)
         except BaseException:
-            del place
+            del connection, place  # whoever keeps the error keeps what is here, and so the place
             pool.tell()
             raise
         connection.pool, connection.place = pool, place
