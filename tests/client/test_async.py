@@ -9,7 +9,9 @@ from hotrod_codec import (
     AsyncClient,
     EmbeddedServer,
     Op,
+    RequestTimeoutError,
     ServerAddress,
+    TransportError,
     Version,
 )
 from hotrod_codec.client._async.driver import Connection
@@ -26,6 +28,38 @@ def test_no_more_in_flight_than_allowed(server: EmbeddedServer) -> None:
             await asyncio.sleep(0.15)
             assert server.requests[Op.GET] == 4
             assert await asyncio.gather(*tasks) == ["A"] * 20
+
+    asyncio.run(main())
+
+
+def test_more_at_once_than_may_be_in_flight(server: EmbeddedServer) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.uri, max_in_flight=10, request_timeout=5) as client:
+            cache = client.cache()
+            keys = [f"{i}" for i in range(300)]
+            await cache.put_many((key, key) for key in keys)
+            server.faults.delay(0.3, op=Op.GET, times=10)
+            many = asyncio.create_task(cache.get_many(keys))
+            await asyncio.sleep(0.15)
+            assert server.requests[Op.GET] == 10
+            # Those that come later wait behind it, and they get their turn.
+            single = [asyncio.create_task(cache.get(key)) for key in keys]
+            assert await many == keys
+            assert await asyncio.gather(*single) == keys
+
+    asyncio.run(main())
+
+
+def test_many_wait_no_longer_than_allowed(server: EmbeddedServer) -> None:
+    async def main() -> None:
+        async with AsyncClient(
+            server.uri, max_in_flight=10, request_timeout=0.3, max_retries=0
+        ) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            server.faults.silence()
+            with pytest.raises((TransportError, RequestTimeoutError)):
+                await cache.get_many(["a"] * 50)
 
     asyncio.run(main())
 

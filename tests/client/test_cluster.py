@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hotrod_codec import (
     AuthenticationError,
     HashWheel,
+    Intelligence,
     LimitError,
     Op,
     RequestTimeoutError,
@@ -17,9 +19,18 @@ from hotrod_codec import (
     Status,
     Topology,
     TransportError,
+    Version,
     segment_of,
 )
-from hotrod_codec.client.cluster import Call, Cluster, RoundRobin, Statement, may_retry
+from hotrod_codec.client.cluster import (
+    Call,
+    Calls,
+    Cluster,
+    RoundRobin,
+    Routing,
+    Statement,
+    may_retry,
+)
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import ConnectError, Header, NotSentError
 from hotrod_codec.errors import server_error
@@ -55,6 +66,68 @@ def test_keys_go_to_their_primary_owners() -> None:
         primary = known.segment_owners[segment_of(key, 60)][0]
         assert c.choose(state, key, (), 0.0) == known.servers[primary]
     assert {c.choose(state, None, (), 0.0) for _ in range(3)} == {A, B, C}
+
+
+def many(c: Cluster, keys: Sequence[bytes | None]) -> Calls:
+    return Calls(Op.GET, c.cache("x"), Header("x"), keys, keys)
+
+
+def test_many_keys_are_split_as_each_of_them_would_be() -> None:
+    c = cluster()
+    state = c.cache("x")
+    assert c.split(many(c, KEYS), range(1000), (), 0.0) == {A: range(1000)}
+    c.learn(state, topology(A, B, C), c.generation)
+    calls = many(c, KEYS)
+    split = c.split(calls, range(1000), (), 0.0)
+    assert sorted(i for indices in split.values() for i in indices) == list(range(1000))
+    for server, indices in split.items():
+        assert list(indices) == sorted(indices)
+        assert {c.choose(state, KEYS[i], (), 0.0) for i in indices} == {server}
+        assert calls.only(indices).items == [KEYS[i] for i in indices]
+    some = c.split(calls, list(split[B]), (B,), 0.0)
+    assert B not in some
+    assert sorted(i for indices in some.values() for i in indices) == list(split[B])
+    c.server_failed(B, 0.0)
+    for server, indices in c.split(calls, range(1000), (), 1.0).items():
+        assert {c.choose(state, KEYS[i], (), 1.0) for i in indices} == {server}
+
+
+def test_many_keys_without_owners_take_turns() -> None:
+    c = cluster(A, B)
+    split = c.split(many(c, KEYS[:4]), range(4), (), 0.0)
+    assert split == {A: [0, 2], B: [1, 3]}
+    state = c.cache("x")
+    nobody = topology(A, B)
+    assert nobody.segment_owners is not None
+    segments = (*nobody.segment_owners[:-1], ())
+    c.learn(state, replace(nobody, segment_owners=segments), c.generation)
+    found = state.routing.split(KEYS)
+    assert set(found) == {A, B, None}
+    assert {segment_of(KEYS[i], 60) for i in found[None]} == {59}
+    assert set(c.split(many(c, KEYS), range(1000), (), 0.0)) == {A, B}
+
+
+def test_the_wheel_splits_as_it_chooses() -> None:
+    wheel = HashWheel([3, 9], hash_space=10_000)
+    routing = Routing(1, [A, B], wheel=wheel)
+    for server, indices in routing.split(KEYS).items():
+        assert {routing.owners_of(KEYS[i]) for i in indices} == {(server,)}
+
+
+def test_pieces_of_many_requests() -> None:
+    c = cluster()
+    calls = many(c, [b"x" * 60] * 10)
+    assert calls.cut(0, 100, 10**6) == (10, 1000)
+    assert calls.cut(2, 3, 10**6) == (5, 300)
+    assert calls.cut(2, 100, 250) == (4, 200)
+    assert calls.cut(9, 100, 1) == (10, 100)
+    encoder = Header("x").encoder(Version.V4_1, Intelligence.BASIC)
+    assert calls.encoded(encoder, 5, 3, 5) == encoder.get_many([b"x" * 60] * 2, 5)
+    fields = [{"keys": [b"a"]}, {"keys": [b"b", b"c"]}]
+    both = Calls(Op.GET_ALL, c.cache("x"), Header("x"), fields, [None, None])
+    assert both.encoded(encoder, 5, 0, 2) == encoder.get_all([b"a"], 5) + encoder.get_all(
+        [b"b", b"c"], 6
+    )
 
 
 def test_when_the_primary_fails_the_backup_is_next() -> None:

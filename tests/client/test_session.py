@@ -27,6 +27,7 @@ from hotrod_codec.client.session import (
     Greeting,
     Header,
     NotSentError,
+    Piece,
     Session,
     handshake,
     handshake_versions,
@@ -113,6 +114,77 @@ def test_what_is_late_fails_and_its_answer_is_dropped() -> None:
     assert s.expire(6.0) == 0
     receive(s, found(one, b"a") + found(two, b"b"))
     assert (len(early.answers), late.answers[0].value) == (0, b"b")
+
+
+def gets(s: Session, *keys: bytes, deadline: float = 10.0) -> tuple[Piece, list[Any], list[Piece]]:
+    """Gets for many keys at once: the piece, its results, and it again when it is whole."""
+    results: list[Any] = [None] * len(keys)
+    whole: list[Piece] = []
+    piece = Piece(results, 0, s.last_id + 1, len(keys), 100, whole.append)
+    data = s.submit_many(Op.GET, piece, deadline, 7, HEADER, lambda e, i: e.get_many(keys, i))
+    offset = 0
+    for i, key in enumerate(keys):
+        request = decode_request(data, offset)
+        assert request is not None
+        assert (request.message_id, request.key) == (piece.first_id + i, key)
+        offset += request.size
+    assert offset == len(data)
+    return piece, results, whole
+
+
+def test_answers_to_a_piece_go_to_their_places() -> None:
+    s = session()
+    alone, one = get(s)
+    piece, results, whole = gets(s, b"x", b"y", b"z")
+    assert (piece.first_id, s.last_id, s.pending) == (one + 1, one + 3, 4)
+    receive(s, found(4, b"Z") + found(one, b"alone") + found(2, b"X"))
+    assert (alone.answers[0].value, piece.left, whole) == (b"alone", 1, [])
+    receive(s, found(3, b"Y"))
+    assert [answer.value for answer in results] == [b"X", b"Y", b"Z"]
+    assert (whole, s.pending) == ([piece], 0)
+
+
+def test_a_piece_of_which_some_is_late() -> None:
+    s = session()
+    piece, results, whole = gets(s, b"x", b"y", deadline=5.0)
+    receive(s, found(2, b"Y"))
+    assert s.expire(5.0) == 1
+    assert isinstance(results[0], RequestTimeoutError)
+    assert (results[1].value, whole, s.abandoned) == (b"Y", [piece], 1)
+    receive(s, found(1, b"X"))
+    assert isinstance(results[0], RequestTimeoutError)
+    assert (s.pending, s.abandoned) == (0, 0)
+
+
+def test_an_abandoned_piece() -> None:
+    s = session()
+    piece, results, whole = gets(s, b"x", b"y", b"z")
+    receive(s, found(2, b"Y"))
+    s.abandon_piece(piece)
+    assert (s.pending, s.abandoned) == (2, 2)
+    receive(s, found(1, b"X") + found(3, b"Z"))
+    assert (s.pending, s.abandoned, whole) == (0, 0, [])
+    assert [result is None for result in results] == [True, False, True]
+
+
+def test_a_piece_that_cannot_be_said_has_no_ids() -> None:
+    s = session()
+    piece = Piece([None], 0, 1, 1, 100, lambda _: None)
+    with pytest.raises(TypeError):
+        s.submit_many(Op.GET, piece, 10.0, 7, HEADER, lambda e, i: e.get_many([5], i))  # type: ignore[list-item]
+    assert (s.last_id, s.pending) == (0, 0)
+    assert get(s)[1] == 1
+
+
+def test_a_lost_connection_and_a_piece() -> None:
+    s = session()
+    sent, sent_results, _ = gets(s, b"x", b"y")
+    s.flushed_id = s.last_id
+    _, unsent_results, _ = gets(s, b"z")
+    s.fail(TransportError("gone"))
+    assert [type(error) for error in sent_results] == [TransportError, TransportError]
+    assert [type(error) for error in unsent_results] == [NotSentError]
+    assert sent.left == 0
 
 
 def test_a_lost_connection_tells_what_was_not_sent() -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
-from hotrod_codec import HashWheel, segment_of
+from hotrod_codec import CacheEncoder, HashWheel, segment_of, split_by_owner
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import Header, Into, NotSentError, name_of
 from hotrod_codec.errors import (
@@ -33,10 +35,12 @@ __all__ = [
     "Balancer",
     "CacheState",
     "Call",
+    "Calls",
     "Cluster",
     "RoundRobin",
     "Routing",
     "Statement",
+    "end_of_piece",
     "may_retry",
 ]
 
@@ -47,6 +51,12 @@ DEFAULT_CLUSTER: Final = ""
 
 _NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 _MOST_NAMED: Final = 10  # servers in a line of the log
+_HEAD: Final = 40
+"""About how many bytes a request has beside key and value."""
+
+_LONG: Final = 2**20
+"""For how many bytes a request is taken that is about many keys."""
+
 _UNKNOWN: Final = -1
 _SWITCHED: Final = -2  # tells the server that what we knew was of another cluster
 
@@ -126,7 +136,7 @@ class Routing:
             the version (1.x) has none.
     """
 
-    __slots__ = ("_wheel", "_wheel_servers", "segments", "servers", "topology_id")
+    __slots__ = ("_primaries", "_wheel", "_wheel_servers", "segments", "servers", "topology_id")
 
     def __init__(
         self,
@@ -140,6 +150,7 @@ class Routing:
         self._wheel_servers = tuple(servers)
         self.servers = tuple(dict.fromkeys(self._wheel_servers))
         self.segments = segments
+        self._primaries: list[int] | None = None
 
     @classmethod
     def of(cls, topology: Topology, address_map: Any) -> Routing:
@@ -174,6 +185,23 @@ class Routing:
         if self._wheel is not None:
             return (self._wheel_servers[self._wheel.owner_of(key)],)
         return ()
+
+    def split(self, keys: Sequence[bytes]) -> dict[ServerAddress | None, Sequence[int]]:
+        """The indices of many keys by their primary owners; None: nobody in particular."""
+        if self._wheel is not None:
+            found: dict[ServerAddress | None, list[int]] = {}
+            for i, key in enumerate(keys):
+                found.setdefault(self.owners_of(key)[0], []).append(i)
+            return dict(found)
+        if not self.segments:
+            return {None: range(len(keys))}
+        if self._primaries is None:
+            numbers = {server: i for i, server in enumerate(self.servers)}
+            self._primaries = [numbers[owners[0]] if owners else -1 for owners in self.segments]
+        return {
+            None if number < 0 else self.servers[number]: indices.tolist()
+            for number, indices in split_by_owner(keys, self._primaries).items()
+        }
 
 
 def _reachable(server: ServerAddress, address_map: Any) -> ServerAddress:
@@ -252,6 +280,95 @@ class Statement(Call):
         return False
 
 
+class Calls:
+    """Requests of one kind, to be sent side by side.
+
+    Attributes:
+        op, state, header, into: Of all of them, as in Call.
+        items: What each is about: keys of GET, pairs of PUT, else fields as in Call.
+        places: What decides where each goes, as Call.key.
+        life: Lifespan and max idle of PUT.
+    """
+
+    __slots__ = ("_ends", "header", "into", "items", "life", "op", "places", "state")
+
+    def __init__(
+        self,
+        op: Op,
+        state: CacheState,
+        header: Header,
+        items: Sequence[Any],
+        places: Sequence[bytes | None],
+        *,
+        life: Mapping[str, Any] = _NO_FIELDS,
+        into: Into = "pairs",
+    ) -> None:
+        self.op = op
+        self.state = state
+        self.header = header
+        self.items = items
+        self.places = places
+        self.life = life
+        self.into: Into = into
+        self._ends: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def only(self, indices: Sequence[int]) -> Calls:
+        """Some of them."""
+        if len(indices) == len(self.items):
+            return self
+        items, places = self.items, self.places
+        return Calls(
+            self.op,
+            self.state,
+            self.header,
+            [items[i] for i in indices],
+            [places[i] for i in indices],
+            life=self.life,
+            into=self.into,
+        )
+
+    def cut(self, start: int, count: int, size: int) -> tuple[int, int]:
+        """Where to end a piece that begins at `start`: at most so many requests, and of so many
+        bytes unless it is one alone. Beside it, about how many bytes they are."""
+        if self._ends is None:
+            self._ends = list(accumulate(self._sizes()))
+        stop = end_of_piece(self._ends, start, min(start + count, len(self)), size)
+        return stop, self._ends[stop - 1] - (self._ends[start - 1] if start else 0)
+
+    def _sizes(self) -> Iterable[int]:
+        if self.op is Op.GET:
+            return (_HEAD + len(key) for key in self.items)
+        if self.op is Op.PUT:
+            return (_HEAD + len(key) + len(value) for key, value in self.items)
+        return (_HEAD + len(f["key"]) if "key" in f else _LONG for f in self.items)
+
+    def encoded(self, encoder: CacheEncoder, first_id: int, start: int, stop: int) -> bytes:
+        """The bytes of a piece, its ids from `first_id` on."""
+        items = self.items[start:stop]
+        if self.op is Op.GET:
+            return encoder.get_many(items, first_id)
+        if self.op is Op.PUT:
+            return encoder.put_many(items, first_id, **self.life)
+        return b"".join(
+            encoder.encode(self.op, message_id, **fields)
+            for message_id, fields in enumerate(items, first_id)
+        )
+
+
+def end_of_piece(ends: Sequence[int], start: int, last: int, size: int) -> int:
+    """Where to end what begins at `start`: not behind `last`, and so that it is no longer than
+    `size`, but at least one thing.
+
+    Args:
+        ends: Where each thing ends, if they are all laid one behind the other.
+    """
+    before = ends[start - 1] if start else 0
+    return max(start + 1, bisect_right(ends, before + size, start, last))
+
+
 class Cluster:
     """The servers of a client.
 
@@ -314,6 +431,8 @@ class Cluster:
         """
         routing = state.routing
         all_is_well = not tried and not self._failed
+        if all_is_well and len(routing.servers) == 1:
+            return routing.servers[0]
         if key is not None:
             owners = routing.owners_of(key)
             if owners and all_is_well:
@@ -321,10 +440,31 @@ class Cluster:
             for server in owners:
                 if server not in tried and not self._is_failed(server, now):
                     return server
-        if all_is_well and len(routing.servers) == 1:
-            return routing.servers[0]
         with self._lock:
             return self._choose_any(state, tried, now)
+
+    def split(
+        self,
+        calls: Calls,
+        indices: Sequence[int],
+        tried: Collection[ServerAddress],
+        now: float,
+    ) -> dict[ServerAddress, Sequence[int]]:
+        """The servers for many requests: for each the indices of its requests, out of `indices`.
+        Otherwise as `choose`."""
+        state, places = calls.state, calls.places
+        if not tried and not self._failed and len(indices) == len(places):
+            servers = state.routing.servers
+            if len(servers) == 1:
+                return {servers[0]: indices}
+            if None not in places:
+                found = state.routing.split(cast("Sequence[bytes]", places))
+                if None not in found:
+                    return cast("dict[ServerAddress, Sequence[int]]", found)
+        split: dict[ServerAddress, list[int]] = {}
+        for i in indices:
+            split.setdefault(self.choose(state, places[i], tried, now), []).append(i)
+        return dict(split)
 
     def _choose_any(
         self, state: CacheState, tried: Collection[ServerAddress], now: float

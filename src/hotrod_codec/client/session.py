@@ -40,6 +40,7 @@ __all__ = [
     "Header",
     "Into",
     "NotSentError",
+    "Piece",
     "Session",
     "Waiter",
     "connect_error",
@@ -78,6 +79,53 @@ class Waiter(Protocol):
 
     def fail(self, error: Exception, /) -> None:
         """There will be no answer."""
+
+
+class Piece:
+    """Requests with consecutive ids that were sent together: takes their answers.
+
+    Args:
+        results: Where the answers go, each to its place, or why there is none.
+        start: The place of the first.
+        first_id, count: Their ids.
+        whole: Called when the last one has come.
+
+    Attributes:
+        size: About how many bytes the requests were.
+        left: How many answers have not come.
+    """
+
+    __slots__ = ("_offset", "_results", "_whole", "count", "first_id", "left", "size")
+
+    def __init__(
+        self,
+        results: list[Any],
+        start: int,
+        first_id: int,
+        count: int,
+        size: int,
+        whole: Callable[[Piece], None],
+    ) -> None:
+        self._results = results
+        self._offset = start - first_id
+        self._whole = whole
+        self.first_id = first_id
+        self.count = count
+        self.left = count
+        self.size = size
+
+    def resolve(self, response: Response, /) -> None:
+        self._results[response.message_id + self._offset] = response
+        self.left -= 1
+        if not self.left:
+            self._whole(self)
+
+    def fail_one(self, message_id: int, error: Exception) -> None:
+        """There will be no answer to this one."""
+        self._results[message_id + self._offset] = error
+        self.left -= 1
+        if not self.left:
+            self._whole(self)
 
 
 class _Nobody:
@@ -164,6 +212,8 @@ class Session:
         version: Of all requests.
         last_id: The message id of the latest request.
         flushed_id: Up to which message id requests went to the network; the driver says.
+        waiting: By message id who waits for which answer and until when, those included for whom
+            nobody waits any more. To be looked at only.
         progress: Changes when answers come: tells a server that works from one that only keeps
             the line busy.
         failure: Why it is over; None while it is not.
@@ -187,7 +237,7 @@ class Session:
         self.failure: TransportError | None = None
         self._reader = Reader(limits=limits, legacy_server=legacy_server)
         self.buffer = self._reader.buffer
-        self._pending: dict[int, tuple[Waiter, float, Op]] = {}
+        self.waiting: dict[int, tuple[Waiter | Piece, float, Op]] = {}
         self._abandoned = 0
         self._views: dict[Header, _View] = {}
         self._header: Header | None = None  # of the latest request
@@ -197,7 +247,7 @@ class Session:
     @property
     def pending(self) -> int:
         """How many requests have no answer yet, those included that nobody waits for."""
-        return len(self._pending)
+        return len(self.waiting)
 
     @property
     def abandoned(self) -> int:
@@ -244,8 +294,36 @@ class Session:
         else:
             data = encoder.encode(op, message_id, **fields)
             self._reader.expect(encoder.context(op), message_id, into=into)
-        self._pending[message_id] = waiter, deadline, op
+        self.waiting[message_id] = waiter, deadline, op
         self.last_id = message_id
+        return data
+
+    def submit_many(
+        self,
+        op: Op,
+        piece: Piece,
+        deadline: float,
+        topology_id: int,
+        header: Header,
+        encode: Callable[[CacheEncoder, int], bytes],
+        into: Into = "pairs",
+    ) -> bytes:
+        """The bytes of several requests, whose answers `piece` will get; its ids have to be the
+        next. Otherwise as `submit`.
+
+        Args:
+            encode: Gives the bytes of all of them, from the encoder and the first id.
+        """
+        if self.failure is not None:
+            raise NotSentError(str(self.failure))
+        encoder = (self._views.get(header) or self._new_view(header))[0]
+        if encoder.topology_id != topology_id:
+            encoder.topology_id = topology_id
+        first, count = piece.first_id, piece.count
+        data = encode(encoder, first)
+        self._reader.expect_many(encoder.context(op), first, count, into=into)
+        self.waiting.update(dict.fromkeys(range(first, first + count), (piece, deadline, op)))
+        self.last_id = first + count - 1
         return data
 
     def _new_view(self, header: Header) -> _View:
@@ -262,7 +340,7 @@ class Session:
         """
         reader = self._reader
         reader.commit(count)
-        pending = self._pending
+        pending = self.waiting
         before = len(pending)
         while True:
             try:
@@ -289,19 +367,26 @@ class Session:
 
     def abandon(self, message_id: int) -> None:
         """Nobody waits for this answer any more. It is read and dropped when it comes."""
-        found = self._pending.get(message_id)
+        found = self.waiting.get(message_id)
         if found is not None and found[0] is not _NOBODY:
-            self._pending[message_id] = _NOBODY, float("inf"), found[2]
+            self.waiting[message_id] = _NOBODY, float("inf"), found[2]
             self._abandoned += 1
+
+    def abandon_piece(self, piece: Piece) -> None:
+        """As `abandon`, for all answers of a piece that have not come."""
+        for message_id in range(piece.first_id, piece.first_id + piece.count):
+            self.abandon(message_id)
 
     def expire(self, now: float) -> int:
         """Fail the requests whose deadlines are over; how many they were."""
-        late = [i for i, (_, deadline, _) in self._pending.items() if deadline <= now]
+        late = [i for i, (_, deadline, _) in self.waiting.items() if deadline <= now]
         for message_id in late:
-            waiter, _, op = self._pending[message_id]
+            waiter, _, op = self.waiting[message_id]
             self.abandon(message_id)
-            waiter.fail(
-                RequestTimeoutError(f"{op.name}: no answer from {name_of(self.server)} in time")
+            _fail(
+                waiter,
+                message_id,
+                RequestTimeoutError(f"{op.name}: no answer from {name_of(self.server)} in time"),
             )
         return len(late)
 
@@ -309,14 +394,14 @@ class Session:
         """The connection is lost, and with it all answers."""
         if self.failure is None:
             self.failure = error
-        pending = dict(self._pending)
-        self._pending.clear()
+        pending = dict(self.waiting)
+        self.waiting.clear()
         self._abandoned = 0
         for message_id, (waiter, _, op) in pending.items():
             kind = TransportError if message_id <= self.flushed_id else NotSentError
             lost = kind(f"{op.name}: {error}")
             lost.__cause__ = error
-            waiter.fail(lost)
+            _fail(waiter, message_id, lost)
 
     # ---- events
 
@@ -340,6 +425,13 @@ class Session:
         if message.status <= Status.REQUEST_PARSING_ERROR:
             raise TransportError(error)
         logger.warning("%s", error)
+
+
+def _fail(waiter: Waiter | Piece, message_id: int, error: Exception) -> None:
+    if isinstance(waiter, Piece):
+        waiter.fail_one(message_id, error)
+    else:
+        waiter.fail(error)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from hotrod_codec import Response
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.driver import clock
-from hotrod_codec.client.cluster import CacheState, Call
+from hotrod_codec.client.cluster import CacheState, Calls
+from hotrod_codec.client.session import Header, Into
+from hotrod_codec.ops import Op
 
 __all__ = ["CountingDispatcher"]
 
@@ -15,22 +18,33 @@ __all__ = ["CountingDispatcher"]
 class CountingDispatcher(Dispatcher):
     """As a Dispatcher, for clients with `statistics`."""
 
-    async def execute(self, call: Call, timeout: float | None = None) -> Response:
+    async def request(
+        self,
+        op: Op,
+        state: CacheState,
+        header: Header,
+        fields: Mapping[str, Any],
+        key: bytes | None,
+        into: Into = "pairs",
+        timeout: float | None = None,
+        *,
+        reads: bool | None = None,
+    ) -> Response:
         start = clock()
-        answer = await super().execute(call, timeout)
-        self.book.note(call.state.name, call.op, call.fields, answer, clock() - start)
+        answer = await super().request(op, state, header, fields, key, into, timeout, reads=reads)
+        self.book.note(state.name, op, fields, answer, clock() - start)
         return answer
 
     async def try_many(
-        self, calls: Sequence[Call], timeout: float | None = None
+        self, calls: Calls, timeout: float | None = None
     ) -> list[Response | Exception]:
         start = clock()
         results = await super().try_many(calls, timeout)
-        if calls:
-            share = (clock() - start) / len(calls)
-            for call, result in zip(calls, results, strict=True):
+        if results:
+            share = (clock() - start) / len(results)
+            for item, result in zip(calls.items, results, strict=True):
                 if isinstance(result, Response):
-                    self.book.note(call.state.name, call.op, call.fields, result, share)
+                    self.book.note(calls.state.name, calls.op, item, result, share)
         return results
 
     def _note_retries(self, state: CacheState, count: int) -> None:

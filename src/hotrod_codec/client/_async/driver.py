@@ -15,19 +15,20 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Generic, TypeVar, cast
 
 from hotrod_codec import Response
-from hotrod_codec.client.cluster import Call, Cluster
+from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
     ConnectError,
     Greeting,
     Header,
+    Into,
     NotSentError,
+    Piece,
     Session,
-    Waiter,
     connect_error,
     handshake,
     handshake_versions,
@@ -36,7 +37,6 @@ from hotrod_codec.client.session import (
 from hotrod_codec.client.sockets import set_options
 from hotrod_codec.errors import (
     EncodeError,
-    RequestTimeoutError,
     TransportError,
     UnknownVersionError,
 )
@@ -51,6 +51,12 @@ _BLOCK: Final = 2**16
 
 _GOODBYE: Final = 1.0
 """Seconds that the other side of TLS has to say goodbye."""
+
+_TOGETHER: Final = 32
+"""Requests that are written together at the most: the server does these while we make others."""
+
+_PIECE: Final = 2**14
+"""Bytes of requests that are written at once when there are many."""
 
 _PING: Final = Header("")
 
@@ -73,37 +79,6 @@ class _Waiter:
     def fail(self, error: Exception, /) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-
-
-class _Batch:
-    """A task that waits for many answers: one future for all of them."""
-
-    def __init__(self, future: asyncio.Future[None], count: int) -> None:
-        self.future = future
-        self.left = count
-        self.results: list[Response | Exception] = [NotSentError("not sent")] * count
-
-    def put(self, index: int, result: Response | Exception) -> None:
-        self.results[index] = result
-        self.left -= 1
-        if not self.left and not self.future.done():
-            self.future.set_result(None)
-
-
-class _Item:
-    """One answer of a batch."""
-
-    __slots__ = ("batch", "index")
-
-    def __init__(self, batch: _Batch, index: int) -> None:
-        self.batch = batch
-        self.index = index
-
-    def resolve(self, response: Response, /) -> None:
-        self.batch.put(self.index, response)
-
-    def fail(self, error: Exception, /) -> None:
-        self.batch.put(self.index, error)
 
 
 class _Pulse:
@@ -141,7 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         self._most = configuration.max_in_flight
         self._out: list[bytes] = []
         self._paused = False
-        self._crowd: deque[asyncio.Future[None]] = deque()
+        self._crowd: deque[tuple[asyncio.Future[None], int]] = deque()
         # A view: asyncio's TLS reads into slices of it, which of a bytearray would be copies.
         self._greeting = memoryview(bytearray(_BLOCK))
         self._hello: asyncio.Future[bytes] | None = None
@@ -229,6 +204,7 @@ class Connection(asyncio.BufferedProtocol):
             limits=self._configuration.limits,
             legacy_server=self._configuration.legacy_server,
         )
+        self._waiting = self.session.waiting
         self._open = self.usable = True
         self._written_at = self._quiet_since = clock()
         self._tick()
@@ -242,63 +218,103 @@ class Connection(asyncio.BufferedProtocol):
     # ---- requests
 
     async def request(self, call: Call, deadline: float) -> Response:
-        """The answer, which may be an error answer.
+        """The answer to a call; as `ask`."""
+        return await self.ask(call.op, call.state, call.header, call.fields, call.into, deadline)
+
+    async def ask(
+        self,
+        op: Op,
+        state: CacheState,
+        header: Header,
+        fields: Mapping[str, Any],
+        into: Into,
+        deadline: float,
+    ) -> Response:
+        """The answer, which may be an error answer. Arguments as in Call.
 
         Raises:
             TransportError, RequestTimeoutError, EncodeError: There is none.
         """
-        session = self.session
-        if self._paused or session.pending >= self._most:
-            await self._queue(call.op, deadline)
+        session, waiting = self.session, self._waiting
+        if self._crowd or self._paused or len(waiting) >= self._most:
+            await self._queue(op, deadline)
+        if not waiting:
+            self._quiet_since = clock()
         future: asyncio.Future[Response] = self._loop.create_future()
-        self._send(call, _Waiter(future), deadline)
+        topology_id = state.routing.topology_id
+        data = session.submit(op, _Waiter(future), deadline, topology_id, header, fields, into)
         message_id = session.last_id
+        out = self._out
+        out.append(data)
+        if len(out) == 1:
+            self._loop.call_soon(self._flush)
+        elif len(out) == _TOGETHER:
+            self._flush()
         try:
             return await future
         except asyncio.CancelledError:
             session.abandon(message_id)
             raise
 
-    async def request_many(
-        self, calls: Sequence[Call], deadline: float
-    ) -> list[Response | Exception]:
+    async def request_many(self, calls: Calls, deadline: float) -> list[Response | Exception]:
         """The answers to many requests in their order, or why there is none."""
-        session = self.session
-        batch = _Batch(self._loop.create_future(), len(calls))
-        sent: list[int] = []
-        try:
-            for index, call in enumerate(calls):
-                try:
-                    if self._paused or session.pending >= self._most:
-                        await self._queue(call.op, deadline)
-                    self._send(call, _Item(batch, index), deadline)
-                except (TransportError, RequestTimeoutError, EncodeError, TypeError) as error:
-                    batch.put(index, error)
-                else:
-                    sent.append(session.last_id)
-            await batch.future
-        except asyncio.CancelledError:
-            for message_id in sent:
-                session.abandon(message_id)
-            raise
-        return batch.results
+        session, most, count = self.session, self._most, len(calls)
+        results: list[Any] = [None] * count
+        every: asyncio.Future[None] = self._loop.create_future()
+        left = count
 
-    def _send(self, call: Call, waiter: Waiter, deadline: float) -> None:
-        data = self.session.submit(
-            call.op,
-            waiter,
-            deadline,
-            call.state.routing.topology_id,
-            call.header,
-            call.fields,
-            call.into,
-        )
-        if self.session.pending == 1:
+        def whole(piece: Piece) -> None:
+            nonlocal left
+            left -= piece.count
+            if not left and not every.done():
+                every.set_result(None)
+
+        pieces: list[Piece] = []
+        start = 0
+        try:
+            while start < count:
+                # Some at a time, even when the room for them becomes free one by one.
+                room = min(count - start, max(1, most // 8))
+                if self._crowd or self._paused or session.pending + room > most:
+                    await self._queue(calls.op, deadline, room)
+                stop, size = calls.cut(start, most - session.pending, _PIECE)
+                piece = Piece(results, start, session.last_id + 1, stop - start, size, whole)
+                self._send_piece(calls, start, stop, piece, deadline)
+                pieces.append(piece)
+                start = stop
+        except (TransportError, EncodeError, TypeError) as error:
+            results[start:] = [error] * (count - start)
+            left -= count - start
+        except asyncio.CancelledError:
+            for piece in pieces:
+                session.abandon_piece(piece)
+            raise
+        if left:
+            try:
+                await every
+            except asyncio.CancelledError:
+                for piece in pieces:
+                    session.abandon_piece(piece)
+                raise
+        return results
+
+    def _send_piece(
+        self, calls: Calls, start: int, stop: int, piece: Piece, deadline: float
+    ) -> None:
+        if not self.session.pending:
             self._quiet_since = clock()
-        out = self._out
-        if not out:
-            self._loop.call_soon(self._flush)
-        out.append(data)
+        data = self.session.submit_many(
+            calls.op,
+            piece,
+            deadline,
+            calls.state.routing.topology_id,
+            calls.header,
+            lambda encoder, first_id: calls.encoded(encoder, first_id, start, stop),
+            calls.into,
+        )
+        # At once, so that the server has something to do while the next piece is made.
+        self._out.append(data)
+        self._flush()
 
     def _flush(self) -> None:
         """Write what was collected in one turn of the loop."""
@@ -315,10 +331,10 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- those who have to wait before they may send
 
-    async def _queue(self, op: Op, deadline: float) -> None:
-        while self.usable and (self._paused or self.session.pending >= self._most):
+    async def _queue(self, op: Op, deadline: float, room: int = 1) -> None:
+        while self.usable and (self._paused or self.session.pending + room > self._most):
             turn: asyncio.Future[None] = self._loop.create_future()
-            self._crowd.append(turn)
+            self._crowd.append((turn, room))
             try:
                 async with asyncio.timeout(deadline - clock()):
                     await turn
@@ -329,15 +345,15 @@ class Connection(asyncio.BufferedProtocol):
             raise NotSentError(f"{op.name}: {name_of(self.server)} takes no more requests")
 
     def _let_in(self) -> None:
-        if not self.usable:
-            room = len(self._crowd)
-        else:
-            room = 0 if self._paused else self._most - self.session.pending
-        while self._crowd and room > 0:
-            turn = self._crowd.popleft()
+        room = 0 if self._paused else self._most - self.session.pending
+        while self._crowd:
+            turn, wanted = self._crowd[0]
+            if wanted > room and self.usable and not turn.done():
+                return
+            self._crowd.popleft()
             if not turn.done():
                 turn.set_result(None)
-                room -= 1
+                room -= wanted
 
     # ---- time
 
@@ -461,6 +477,13 @@ class Driver:
             self._home = home
         return home
 
+    def ready(self, server: ServerAddress, now: float) -> Connection | None:
+        """The connection to a server, if it is there: nothing to wait for."""
+        home = self._home
+        if home is None or home.loop is not asyncio.get_running_loop():
+            return None
+        return home.shared.get(server)
+
     async def acquire(self, server: ServerAddress, deadline: float) -> Connection:
         """The connection to a server.
 
@@ -503,7 +526,7 @@ class Driver:
 
     async def perform(
         self,
-        batches: dict[ServerAddress, list[Call]],
+        batches: dict[ServerAddress, Calls],
         deadline: float,
     ) -> dict[ServerAddress, list[Response | Exception]]:
         """The answers to many requests of several servers, or why there are none."""
@@ -513,7 +536,7 @@ class Driver:
         return dict(zip(batches, answers, strict=True))
 
     async def _perform(
-        self, server: ServerAddress, calls: list[Call], deadline: float
+        self, server: ServerAddress, calls: Calls, deadline: float
     ) -> list[Response | Exception]:
         try:
             connection = await self.acquire(server, deadline)

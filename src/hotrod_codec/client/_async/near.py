@@ -17,7 +17,7 @@ from hotrod_codec.client._async.cache import AsyncCache
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.driver import Connection, clock, sleep, spawn
 from hotrod_codec.client._async.subscriptions import Subscription
-from hotrod_codec.client.cluster import READS, CacheState, Call
+from hotrod_codec.client.cluster import READS, CacheState, Calls
 from hotrod_codec.client.near import NearEntry, NearStore, keys_come_back
 from hotrod_codec.client.results import MetadataValue
 from hotrod_codec.client.session import NO_FLAGS, Header
@@ -173,19 +173,20 @@ class AsyncNearCache(AsyncCache[K, V]):
         now, wall = clock(), time.time()
         found: list[NearEntry | None] = []
         missing: list[tuple[int, bytes, object | None]] = []
-        calls: list[Call] = []
+        places: list[bytes] = []
         try:
             for key in keys:
                 data = self._encode_key(key)
                 entry = store.find(data, now, generation)
                 if entry is None:
-                    place = self._place(key, data)
                     missing.append((len(found), data, store.reserve(data, generation)))
-                    calls.append(
-                        Call(Op.GET_WITH_METADATA, self._state, self._header, {"key": data}, place)
-                    )
+                    places.append(self._place(key, data))
                 found.append(entry)
-            answers = await self._dispatcher.execute_many(calls)
+            fields = [{"key": data} for _, data, _ in missing]
+            op = Op.GET_WITH_METADATA
+            answers = await self._dispatcher.execute_many(
+                Calls(op, self._state, self._header, fields, places)
+            )
             for (index, _, _), answer in zip(missing, answers, strict=True):
                 if answer.value is not None:
                     found[index] = self._entry(store, answer, now, wall)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Generator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segment_of
@@ -24,7 +25,7 @@ from hotrod_codec.client._sync.streams import (
     writing,
 )
 from hotrod_codec.client._sync.tasks import execute
-from hotrod_codec.client.cluster import Call, Statement
+from hotrod_codec.client.cluster import Call, Calls, Statement, end_of_piece
 from hotrod_codec.client.config import as_marshaller
 from hotrod_codec.client.queries import Followed, Query, deletes
 from hotrod_codec.client.results import (
@@ -178,8 +179,10 @@ class Cache(Generic[K, V]):
             self._prepare()
         data = self._encode_key(key)
         place = data if self._stored_key is None else self._stored_key(key)
-        call = Call(Op.GET, self._state, self._header, {"key": data}, place)
-        value = (self._dispatcher.execute(call)).value
+        answer = self._dispatcher.request(
+            Op.GET, self._state, self._header, {"key": data}, place
+        )
+        value = answer.value
         return None if value is None else self._decode_value(value)
 
     def get_with_metadata(self, key: K) -> MetadataValue[V] | None:
@@ -227,8 +230,11 @@ class Cache(Generic[K, V]):
             fields["lifespan"] = lifespan
         if max_idle is not None:
             fields["max_idle"] = max_idle
-        call = Call(Op.PUT, self._state, self._header_of_writes, fields, place)
-        return self._previous(self._dispatcher.execute(call))
+        return self._previous(
+            self._dispatcher.request(
+                Op.PUT, self._state, self._header_of_writes, fields, place
+            )
+        )
 
     def put_if_absent(
         self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
@@ -417,18 +423,23 @@ class Cache(Generic[K, V]):
         if self._state.version < Version.V2_1:
             values = self.get_many(wanted)
             return {k: v for k, v in zip(wanted, values, strict=True) if v is not None}
-        names = {self._encode_key(key): key for key in wanted}
-        places = {data: self._place(key, data) for data, key in names.items()}
-        calls = [
-            Call(Op.GET_ALL, self._state, self._header, {"keys": part}, place, "dict")
-            for place, part in self._split(places, {})
-        ]
+        encode, decode = self._encode_key, self._decode_value
+        names = {encode(key): key for key in wanted}
+        datas = list(names)
+        places = self._places(names.values(), datas)
+        calls = Calls(
+            Op.GET_ALL,
+            self._state,
+            self._header,
+            *self._split(places, map(len, datas), lambda part: {"keys": [datas[i] for i in part]}),
+            into="dict",
+        )
         found: dict[K, V] = {}
         for answer in self._dispatcher.execute_many(calls):
             for data, value in answer.entries.items():
                 # The server may write a key in its own way.
                 key = names[data] if data in names else self._keys.decode(data)
-                found[key] = self._decode_value(value)
+                found[key] = decode(value)
         return found
 
     def put_all(
@@ -449,61 +460,77 @@ class Cache(Generic[K, V]):
         if self._state.version < Version.V2_1:
             self.put_many(pairs, lifespan=lifespan, max_idle=max_idle)
             return
-        values: dict[bytes, bytes] = {}
-        places: dict[bytes, bytes] = {}
-        for key, value in pairs:
-            data = self._encode_key(key)
-            values[data] = self._encode_value(value)
-            places[data] = self._place(key, data)
-        calls = [
-            Call(
-                Op.PUT_ALL,
-                self._state,
-                self._header,
-                {
-                    "entries": [(data, values[data]) for data in part],
-                    "lifespan": lifespan,
-                    "max_idle": max_idle,
-                },
-                place,
-            )
-            for place, part in self._split(places, values)
-        ]
+        items, places = self._encoded(pairs)
+        # Of several values for a key the last one counts.
+        last = {data: i for i, (data, _) in enumerate(items)}
+        if len(last) < len(items):
+            items = [items[i] for i in last.values()]
+            places = [places[i] for i in last.values()]
+        life = {"lifespan": lifespan, "max_idle": max_idle}
+        calls = Calls(
+            Op.PUT_ALL,
+            self._state,
+            self._header,
+            *self._split(
+                places,
+                (len(data) + len(value) for data, value in items),
+                lambda part: {"entries": [items[i] for i in part]} | life,
+            ),
+        )
         self._dispatcher.execute_many(calls)
 
+    def _encoded(
+        self, pairs: Iterable[tuple[K, V]]
+    ) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+        """Entries as they are sent, and what decides where each goes."""
+        encode_key, encode_value = self._encode_key, self._encode_value
+        if self._stored_key is None:
+            items = [(encode_key(key), encode_value(value)) for key, value in pairs]
+            return items, [data for data, _ in items]
+        items, places = [], []
+        for key, value in pairs:
+            items.append((encode_key(key), encode_value(value)))
+            places.append(self._stored_key(key))
+        return items, places
+
     def _split(
-        self, places: dict[bytes, bytes], values: Mapping[bytes, bytes]
-    ) -> list[tuple[bytes | None, list[bytes]]]:
-        """Keys by their owners: for each request a key that leads there, and its keys. Servers
-        close connections for requests that are too long, so a long list becomes several."""
-        owners_of = self._state.routing.owners_of
-        parts: list[tuple[bytes | None, list[bytes]]] = []
-        open_parts: dict[Any, tuple[list[bytes], int]] = {}
-        for data, place in places.items():
-            owners = owners_of(place)
-            owner = owners[0] if owners else None
-            size = len(data) + len(values.get(data, b""))
-            keys, total = open_parts.get(owner, ([], 0))
-            if not keys or total + size > _MOST_BYTES:
-                keys, total = [], 0
-                parts.append((place if owners else None, keys))
-            keys.append(data)
-            open_parts[owner] = keys, total + size
-        return parts
+        self,
+        places: list[bytes],
+        sizes: Iterable[int],
+        fields: Callable[[Sequence[int]], dict[str, Any]],
+    ) -> tuple[list[dict[str, Any]], list[bytes | None]]:
+        """Requests about many keys, each for one server: their fields, and where each goes.
+        Servers close connections for requests that are too long, so a long list becomes several.
+
+        Args:
+            sizes: Bytes of each key and value.
+            fields: Of a request, by the indices of its keys.
+        """
+        known = list(sizes)
+        requests: list[dict[str, Any]] = []
+        goals: list[bytes | None] = []
+        for owner, indices in self._state.routing.split(places).items():
+            ends = list(accumulate(known[i] for i in indices))
+            start = 0
+            while start < len(indices):
+                stop = end_of_piece(ends, start, len(indices), _MOST_BYTES)
+                requests.append(fields(indices[start:stop]))
+                goals.append(None if owner is None else places[indices[start]])
+                start = stop
+        return requests, goals
 
     def get_many(self, keys: Iterable[K]) -> list[V | None]:
         """The values under many keys in their order, None where there is none: one request for
         each, sent side by side without waiting for each other."""
         if not self._ready:
             self._prepare()
-        state, header = self._state, self._header
-        calls = []
-        for key in keys:
-            data = self._encode_key(key)
-            calls.append(Call(Op.GET, state, header, {"key": data}, self._place(key, data)))
-        decode = self._decode_value
+        wanted = list(keys)
+        encode, decode = self._encode_key, self._decode_value
+        datas = [encode(key) for key in wanted]
+        places = self._places(wanted, datas)
+        calls = Calls(Op.GET, self._state, self._header, datas, places)
         return [
-            None if answer.value is None else decode(answer.value)
+            None if (value := answer.value) is None else decode(value)
             for answer in self._dispatcher.execute_many(calls)
         ]
 
@@ -519,17 +546,9 @@ class Cache(Generic[K, V]):
         pairs = _pairs(entries)
         if not self._ready:
             self._prepare()
-        calls = []
-        for key, value in pairs:
-            data = self._encode_key(key)
-            fields = {
-                "key": data,
-                "value": self._encode_value(value),
-                "lifespan": lifespan,
-                "max_idle": max_idle,
-            }
-            place = self._place(key, data)
-            calls.append(Call(Op.PUT, self._state, self._header, fields, place))
+        items, places = self._encoded(pairs)
+        life = {"lifespan": lifespan, "max_idle": max_idle}
+        calls = Calls(Op.PUT, self._state, self._header, items, places, life=life)
         self._dispatcher.execute_many(calls)
 
     # ---- long values
@@ -980,6 +999,10 @@ class Cache(Generic[K, V]):
     def _place(self, key: K, data: bytes) -> bytes:
         """What decides where a key is."""
         return data if self._stored_key is None else self._stored_key(key)
+
+    def _places(self, keys: Iterable[K], datas: list[bytes]) -> list[bytes]:
+        """What decides where each of many keys is."""
+        return datas if self._stored_key is None else [self._stored_key(key) for key in keys]
 
     def _keyed(self, op: Op, key: K, *, previous: bool = False, **fields: Any) -> Response:
         if not self._ready:

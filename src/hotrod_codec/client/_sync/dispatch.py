@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from hotrod_codec import Response, admin
 from hotrod_codec.admin import AdminTask
 from hotrod_codec.client._sync.driver import Connection, Driver, clock, sleep
-from hotrod_codec.client.cluster import CacheState, Call, Cluster, may_retry
+from hotrod_codec.client.cluster import READS, CacheState, Call, Calls, Cluster, may_retry
 from hotrod_codec.client.config import Configuration
-from hotrod_codec.client.session import ConnectError, Header, name_of
+from hotrod_codec.client.session import ConnectError, Header, Into, name_of
 from hotrod_codec.client.statistics import Book
 from hotrod_codec.errors import HotRodError, RequestTimeoutError, ServerError, TransportError
 from hotrod_codec.ops import Op
@@ -43,35 +43,69 @@ class Dispatcher:
         self.subscriptions: dict[bytes, Mover] = {}
         self.book = Book()
         self._retry_writes = configuration.retry_writes
+        self._operation_timeout = configuration.operation_timeout
+        self._request_timeout = configuration.request_timeout
 
     def execute(self, call: Call, timeout: float | None = None) -> Response:
+        """The answer to one request; as `request`."""
+        return self.request(
+            call.op,
+            call.state,
+            call.header,
+            call.fields,
+            call.key,
+            call.into,
+            timeout,
+            reads=call.reads,
+        )
+
+    def request(
+        self,
+        op: Op,
+        state: CacheState,
+        header: Header,
+        fields: Mapping[str, Any],
+        key: bytes | None,
+        into: Into = "pairs",
+        timeout: float | None = None,
+        *,
+        reads: bool | None = None,
+    ) -> Response:
         """The answer to one request.
 
         Args:
+            op, state, header, fields, key, into: As in Call. (To make one would take a tenth of
+                the time of all this.)
             timeout: For everything together, in seconds; by default operation_timeout.
+            reads: As Call.reads; None: what it is for `op`.
 
         Raises:
             HotRodError: There is none, or it is an error answer.
         """
-        c = self.configuration
         now = clock()
-        deadline = now + (c.operation_timeout if timeout is None else timeout)
+        deadline = now + (self._operation_timeout if timeout is None else timeout)
+        cluster, driver = self.cluster, self.driver
         tried: list[ServerAddress] = []
         while True:
-            generation = self.cluster.generation
-            server = self.cluster.choose(call.state, call.key, tried, now)
+            generation = cluster.generation
+            server = cluster.choose(state, key, tried, now)
             try:
-                if server in tried:
+                if tried and server in tried:
                     self._pause(len(tried), deadline - now)
-                connection = self.driver.acquire(server, deadline)
+                    now = clock()
+                connection = driver.ready(server, now)
+                if connection is None:
+                    connection = driver.acquire(server, deadline)
+                    now = clock()
+                limit = now + self._request_timeout
                 try:
-                    response = connection.request(
-                        call, min(deadline, clock() + c.request_timeout)
+                    response = connection.ask(
+                        op, state, header, fields, into, limit if limit < deadline else deadline
                     )
                 finally:
-                    self.driver.release(connection)
+                    driver.release(connection)
                 if response.topology is not None:
-                    self.learn(call.state, response, generation)
+                    self.learn(state, response, generation)
                 if response.is_error:
                     response.raise_for_status()
                 return response
@@ -79,7 +113,8 @@ class Dispatcher:
                 now = clock()
                 tried.append(server)
                 self._note(server, error, now)
-                self._raise_unless_again(call, error, tried, deadline - now)
+                reads = op in READS if reads is None else reads
+                self._raise_unless_again(state, reads, error, tried, deadline - now)
 
     def _note_retries(self, state: CacheState, count: int) -> None:
         """So many requests are sent again: for those who count."""
@@ -89,14 +124,19 @@ class Dispatcher:
             self.cluster.server_failed(server, now)
 
     def _raise_unless_again(
-        self, call: Call, error: HotRodError, tried: list[ServerAddress], left: float
+        self,
+        state: CacheState,
+        reads: bool,
+        error: HotRodError,
+        tried: list[ServerAddress],
+        left: float,
     ) -> None:
         """Raise `error` unless the request may be tried once more."""
-        again = may_retry(error, reads=call.reads, retry_writes=self._retry_writes)
+        again = may_retry(error, reads=reads, retry_writes=self._retry_writes)
         again = again and not self.driver.closed and left > 0
         if again and len(tried) <= self.configuration.max_retries:
             logger.info("%s, trying again", error)
-            self._note_retries(call.state, 1)
+            self._note_retries(state, 1)
             return
         if len(tried) > 1:
             error.add_note(f"attempts: {', '.join(name_of(server) for server in tried)}")
@@ -156,9 +196,7 @@ class Dispatcher:
 
     # ---- many at once
 
-    def execute_many(
-        self, calls: Sequence[Call], timeout: float | None = None
-    ) -> list[Response]:
+    def execute_many(self, calls: Calls, timeout: float | None = None) -> list[Response]:
         """The answers to many requests, sent side by side to the servers that own their keys.
 
         Raises:
@@ -171,60 +209,77 @@ class Dispatcher:
         return results  # type: ignore[return-value]
 
     def try_many(
-        self, calls: Sequence[Call], timeout: float | None = None
+        self, calls: Calls, timeout: float | None = None
     ) -> list[Response | Exception]:
         """As `execute_many`, with each error in its place."""
         c = self.configuration
-        deadline = clock() + (c.operation_timeout if timeout is None else timeout)
+        now = clock()
+        deadline = now + (c.operation_timeout if timeout is None else timeout)
         results: list[Response | Exception] = [TransportError("not sent")] * len(calls)
-        todo = list(range(len(calls)))
+        todo: Sequence[int] = range(len(calls))
         tried: list[ServerAddress] = []
         attempts = 0
         while True:
-            now = clock()
             generation = self.cluster.generation
-            places: dict[ServerAddress, list[int]] = {}
-            for i in todo:
-                server = self.cluster.choose(calls[i].state, calls[i].key, tried, now)
-                places.setdefault(server, []).append(i)
+            places = self.cluster.split(calls, todo, tried, now)
             if any(server in tried for server in places):
                 self._pause(attempts, deadline - now)
+                now = clock()
             attempts += 1
             answers = self.driver.perform(
-                {server: [calls[i] for i in indices] for server, indices in places.items()},
-                min(deadline, clock() + c.request_timeout),
+                {server: calls.only(indices) for server, indices in places.items()},
+                min(deadline, now + c.request_timeout),
             )
-            todo = []
+            again: list[int] = []
             for server, indices in places.items():
-                for i, answer in zip(indices, answers[server], strict=True):
-                    results[i] = self._taken_in(calls[i], answer, generation)
-                    if self._failed_for_now(calls[i], results[i]):
-                        todo.append(i)
-                        if server not in tried:
-                            tried.append(server)
-                            self._note(server, answer, clock())  # type: ignore[arg-type]
-            if not todo or attempts > c.max_retries or clock() >= deadline:
+                found = answers[server]
+                failed = self._take_in(calls, found, generation)
+                if len(found) == len(results):
+                    results = found
+                else:
+                    for i, result in zip(indices, found, strict=True):
+                        results[i] = result
+                if failed:
+                    again += [indices[i] for i in failed]
+                    if server not in tried:
+                        tried.append(server)
+                        self._note(server, found[failed[0]], clock())  # type: ignore[arg-type]
+            now = clock()
+            if not again or attempts > c.max_retries or now >= deadline:
                 return results
-            self._note_retries(calls[todo[0]].state, len(todo))
+            self._note_retries(calls.state, len(again))
+            todo = sorted(again)
 
-    def _taken_in(
-        self, call: Call, answer: Response | Exception, generation: int
-    ) -> Response | Exception:
-        if isinstance(answer, Exception):
-            return answer
-        if answer.topology is not None:
-            self.learn(call.state, answer, generation)
-        if answer.is_error:
-            try:
-                answer.raise_for_status()
-            except ServerError as error:
-                return error
-        return answer
+    def _take_in(
+        self, calls: Calls, results: list[Response | Exception], generation: int
+    ) -> list[int]:
+        """Put errors in the place of error answers; the indices of those that may be asked for
+        again."""
+        again = []
+        odd = [
+            i
+            for i, result in enumerate(results)
+            if type(result) is not Response or result.is_error or result.topology is not None
+        ]
+        for i in odd:
+            result = results[i]
+            if isinstance(result, Response):
+                if result.topology is not None:
+                    self.learn(calls.state, result, generation)
+                if not result.is_error:
+                    continue
+                try:
+                    result.raise_for_status()
+                except ServerError as error:
+                    result = results[i] = error
+            if self._failed_for_now(calls.op, result):
+                again.append(i)
+        return again
 
-    def _failed_for_now(self, call: Call, result: Response | Exception) -> bool:
+    def _failed_for_now(self, op: Op, result: Response | Exception) -> bool:
         if not isinstance(result, Exception) or self.driver.closed:
             return False
-        return may_retry(result, reads=call.reads, retry_writes=self._retry_writes)
+        return may_retry(result, reads=op in READS, retry_writes=self._retry_writes)
 
     # ---- one connection for several requests
 
@@ -247,7 +302,7 @@ class Dispatcher:
                 now = clock()
                 tried.append(server)
                 self._note(server, error, now)
-                self._raise_unless_again(call, error, tried, deadline - now)
+                self._raise_unless_again(call.state, call.reads, error, tried, deadline - now)
 
     def ask(self, connection: Connection, call: Call) -> Response:
         """The answer to one request by a connection that is held.

@@ -19,16 +19,18 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from hotrod_codec import Response
-from hotrod_codec.client.cluster import Call, Cluster
+from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
     ConnectError,
     Header,
+    Into,
     NotSentError,
+    Piece,
     Session,
     connect_error,
     handshake,
@@ -118,25 +120,31 @@ class Connection:
     # ---- requests
 
     def request(self, call: Call, deadline: float) -> Response:
-        """The answer, which may be an error answer.
+        """The answer to a call; as `ask`."""
+        return self.ask(call.op, call.state, call.header, call.fields, call.into, deadline)
+
+    def ask(
+        self,
+        op: Op,
+        state: CacheState,
+        header: Header,
+        fields: Mapping[str, Any],
+        into: Into,
+        deadline: float,
+    ) -> Response:
+        """The answer, which may be an error answer. Arguments as in Call.
 
         Raises:
             TransportError, RequestTimeoutError, EncodeError: There is none.
         """
         slot = _Slot()
         session = self.session
+        topology_id = state.routing.topology_id
         self.at_rest = False
         try:
-            data = session.submit(
-                call.op,
-                slot,
-                deadline,
-                call.state.routing.topology_id,
-                call.header,
-                call.fields,
-                call.into,
-            )
+            data = session.submit(op, slot, deadline, topology_id, header, fields, into)
             self._send(data, deadline)
+            self._take()  # with the limit that sending has set
             while slot.result is None:
                 self._receive(deadline)
         except (NotSentError, EncodeError, TypeError):  # of submit: nothing has changed
@@ -148,7 +156,7 @@ class Connection:
             session.abandon(session.last_id)
             self.at_rest = True
             raise RequestTimeoutError(
-                f"{call.op.name}: no answer from {name_of(self.server)} in time"
+                f"{op.name}: no answer from {name_of(self.server)} in time"
             ) from None
         except BaseException:
             self.abort("interrupted")
@@ -163,7 +171,6 @@ class Connection:
     def _send(self, data: bytes, deadline: float) -> None:
         """Send all of it, or lose the connection: half a request is of no use to anybody."""
         self._arm(deadline)
-        sent = 0
         session = self.session
         try:
             sent = self._sock.send(data)
@@ -179,8 +186,12 @@ class Connection:
     def _receive(self, deadline: float) -> None:
         """Take in what comes. Raises TimeoutError when nothing does."""
         self._arm(deadline)
+        self._take()
+
+    def _take(self) -> None:
+        session = self.session
         try:
-            count = self._sock.recv_into(self.session.buffer())
+            count = self._sock.recv_into(session.buffer())
         except BlockingIOError:
             raise TimeoutError from None
         except TimeoutError:
@@ -189,7 +200,7 @@ class Connection:
             raise TransportError(f"{name_of(self.server)}: {error}") from error
         if count == 0:
             raise TransportError(f"{name_of(self.server)} closed the connection")
-        self.session.received(count)
+        session.received(count)
 
     def _arm(self, deadline: float) -> None:
         left = deadline - clock()
@@ -301,47 +312,47 @@ def _is_readable(sock: socket.socket) -> bool:
 class _Run:
     """Many requests on one connection, as many at once as fit into the window."""
 
-    def __init__(self, connection: Connection, calls: list[Call], deadline: float) -> None:
+    def __init__(self, connection: Connection, calls: Calls, deadline: float) -> None:
         self.connection = connection
-        self.results: list[Response | Exception | None] = [None] * len(calls)
+        self.results: list[Any] = [None] * len(calls)
         self._calls = calls
         self._deadline = deadline
         self._next = 0
         self._left = len(calls)
         self._open_bytes = 0
 
-    def put(self, index: int, size: int, result: Response | Exception) -> None:
-        self.results[index] = result
-        self._left -= 1
-        self._open_bytes -= size
+    def _whole(self, piece: Piece) -> None:
+        self._left -= piece.count
+        self._open_bytes -= piece.size
 
     def go_on(self) -> bool:
         """Send what may be sent."""
-        session = self.connection.session
-        out = []
         while self._next < len(self._calls) and self._open_bytes < _WINDOW:
-            index, call = self._next, self._calls[self._next]
-            self._next += 1
-            item = _Item(self, index)
+            start = self._next
+            stop, size = self._calls.cut(start, len(self._calls), _WINDOW // 2)
+            self._next = stop
             try:
-                data = session.submit(
-                    call.op,
-                    item,
-                    self._deadline,
-                    call.state.routing.topology_id,
-                    call.header,
-                    call.fields,
-                    call.into,
-                )
+                data = self._submit(start, stop, size)
             except (TransportError, EncodeError, TypeError) as error:
-                self.put(index, 0, error)
+                self.results[start:stop] = [error] * (stop - start)
+                self._left -= stop - start
                 continue
-            item.size = len(data)
-            self._open_bytes += len(data)
-            out.append(data)
-        if out:
-            self.connection._send(out[0] if len(out) == 1 else b"".join(out), self._deadline)
+            self._open_bytes += size
+            self.connection._send(data, self._deadline)
         return self._left > 0
+
+    def _submit(self, start: int, stop: int, size: int) -> bytes:
+        calls, session = self._calls, self.connection.session
+        piece = Piece(self.results, start, session.last_id + 1, stop - start, size, self._whole)
+        return session.submit_many(
+            calls.op,
+            piece,
+            self._deadline,
+            calls.state.routing.topology_id,
+            calls.header,
+            lambda encoder, first_id: calls.encoded(encoder, first_id, start, stop),
+            calls.into,
+        )
 
     def take(self) -> bool:
         """Wait until half of the window is free; whether there is something left to do."""
@@ -357,23 +368,6 @@ class _Run:
                 sent = index < self._next
                 self.results[index] = error if sent else NotSentError(str(error))
         self._left = 0
-
-
-class _Item:
-    """One answer of a run."""
-
-    __slots__ = ("index", "run", "size")
-
-    def __init__(self, run: _Run, index: int) -> None:
-        self.run = run
-        self.index = index
-        self.size = 0
-
-    def resolve(self, response: Response, /) -> None:
-        self.run.put(self.index, self.size, response)
-
-    def fail(self, error: Exception, /) -> None:
-        self.run.put(self.index, self.size, error)
 
 
 class _Place:
@@ -463,6 +457,24 @@ class Driver:
         self.closed = False
         _drivers.add(self)
 
+    def ready(self, server: ServerAddress, now: float) -> Connection | None:
+        """A connection to a server, as `acquire` gives it, if that takes no time."""
+        pool = self._pools.get(server)
+        if pool is None:
+            return None
+        try:
+            connection = pool.idle.pop()
+        except IndexError:
+            return None
+        fresh = now - connection.released_at < _FRESH
+        if fresh and connection.usable and not connection.session.abandoned:
+            return connection
+        if pool.retired:
+            self._discard(connection)
+        else:
+            pool.idle.append(connection)
+        return None
+
     def acquire(self, server: ServerAddress, deadline: float) -> Connection:
         """A connection to a server, for this thread alone until it is released.
 
@@ -519,7 +531,7 @@ class Driver:
         return self._connect(server, deadline)
 
     def perform(
-        self, batches: dict[ServerAddress, list[Call]], deadline: float
+        self, batches: dict[ServerAddress, Calls], deadline: float
     ) -> dict[ServerAddress, list[Response | Exception]]:
         """The answers to many requests of several servers, or why there are none."""
         answers: dict[ServerAddress, list[Response | Exception]] = {}
@@ -545,7 +557,7 @@ class Driver:
             for run in runs:
                 self.release(run.connection)
         for run in runs:
-            answers[run.connection.server] = run.results  # type: ignore[assignment]
+            answers[run.connection.server] = run.results
         return answers
 
     def _perform(self, runs: list[_Run]) -> None:

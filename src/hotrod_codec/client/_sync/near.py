@@ -20,7 +20,7 @@ from hotrod_codec.client._sync.cache import Cache
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.driver import Connection, clock, sleep, spawn
 from hotrod_codec.client._sync.subscriptions import Subscription
-from hotrod_codec.client.cluster import READS, CacheState, Call
+from hotrod_codec.client.cluster import READS, CacheState, Calls
 from hotrod_codec.client.near import NearEntry, NearStore, keys_come_back
 from hotrod_codec.client.results import MetadataValue
 from hotrod_codec.client.session import NO_FLAGS, Header
@@ -176,19 +176,20 @@ class NearCache(Cache[K, V]):
         now, wall = clock(), time.time()
         found: list[NearEntry | None] = []
         missing: list[tuple[int, bytes, object | None]] = []
-        calls: list[Call] = []
+        places: list[bytes] = []
         try:
             for key in keys:
                 data = self._encode_key(key)
                 entry = store.find(data, now, generation)
                 if entry is None:
-                    place = self._place(key, data)
                     missing.append((len(found), data, store.reserve(data, generation)))
-                    calls.append(
-                        Call(Op.GET_WITH_METADATA, self._state, self._header, {"key": data}, place)
-                    )
+                    places.append(self._place(key, data))
                 found.append(entry)
-            answers = self._dispatcher.execute_many(calls)
+            fields = [{"key": data} for _, data, _ in missing]
+            op = Op.GET_WITH_METADATA
+            answers = self._dispatcher.execute_many(
+                Calls(op, self._state, self._header, fields, places)
+            )
             for (index, _, _), answer in zip(missing, answers, strict=True):
                 if answer.value is not None:
                     found[index] = self._entry(store, answer, now, wall)
