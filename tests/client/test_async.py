@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import pytest
+
 from hotrod_codec import (
     AsyncClient,
     EmbeddedServer,
