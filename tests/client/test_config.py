@@ -216,14 +216,6 @@ def test_bad_ciphers_are_named() -> None:
         made(tls_ciphers="NONSENSE").make_ssl_context()
 
 
-def test_secrets_are_never_shown() -> None:
-    c = made(username="me", password=SECRET, token=SECRET, client_key_password=SECRET)
-    assert SECRET not in repr(c)
-    assert SECRET not in repr(c.password)
-    assert SECRET not in f"{[c.password]}"
-    assert c.password == SECRET  # and it is still what it was
-
-
 def test_what_comes_first(tmp_path: Any) -> None:
     path = tmp_path / "hotrod-client.properties"
     path.write_text(

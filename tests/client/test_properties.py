@@ -51,7 +51,7 @@ def test_syntax(text: str, expected: dict[str, str]) -> None:
 
 
 def test_a_broken_escape_is_said() -> None:
-    with pytest.raises(ConfigurationError, match=r"\\u12: expected four hexadecimal digits"):
+    with pytest.raises(ConfigurationError, match=r"\\u: expected four hexadecimal digits"):
         parsed("a=\\u12")
 
 

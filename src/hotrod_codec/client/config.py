@@ -98,12 +98,19 @@ class Secret(str):
 _Check: TypeAlias = Callable[[Any], Any]
 
 
+_LOGIN: Final = "an address has no '@': username and password are settings of their own"
+
+
 def address_of(value: Any) -> ServerAddress:
     """ "host", "host:port", "[v6]:port" or (host, port). Raises ValueError."""
     if isinstance(value, str):
+        if "@" in value:
+            raise ValueError(_LOGIN)
         value = _split(value)
     if isinstance(value, tuple) and len(value) == 2:
         host, port = value
+        if isinstance(host, str) and "@" in host:
+            raise ValueError(_LOGIN)
     else:
         raise ValueError(f"expected 'host:port' or (host, port), got {type(value).__name__}")
     if not isinstance(host, str) or not host or any(c.isspace() for c in host):

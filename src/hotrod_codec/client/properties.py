@@ -110,7 +110,7 @@ def _unescape(text: str) -> str:
         if match[1] is None:
             return _ESCAPES.get(match[2], match[2])
         if len(match[1]) != 4:
-            raise ConfigurationError(f"\\u{match[1]}: expected four hexadecimal digits")
+            raise ConfigurationError("\\u: expected four hexadecimal digits behind it")
         return chr(int(match[1], 16))
 
     found = re.sub(r"\\(?:u([0-9a-fA-F]{0,4})|(.))", character, text, flags=re.S)

@@ -20,6 +20,8 @@ from hotrod_codec.errors import ConfigurationError
 
 __all__ = ["parse_uri"]
 
+_NOT_ENCODED = "'/', '?' and '#' in a user name or password are %2F, %3F and %23"
+
 
 def parse_uri(uri: str) -> dict[str, Any]:
     """The keywords that a URI stands for.
@@ -30,9 +32,9 @@ def parse_uri(uri: str) -> dict[str, Any]:
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme.lower() not in ("hotrod", "hotrods"):
         raise ConfigurationError("uri: expected hotrod://… or hotrods://…")
-    rest = rest.partition("#")[0]
+    rest, _, fragment = rest.partition("#")
     authority, _, query = rest.partition("?")
-    authority = authority.partition("/")[0]
+    authority, _, path = authority.partition("/")
     found: dict[str, Any] = {}
     mistakes = Mistakes()
     if scheme.lower() == "hotrods":
@@ -45,14 +47,18 @@ def parse_uri(uri: str) -> dict[str, Any]:
         found["username"] = unquote(user)
         if colon:
             found["password"] = unquote(password)
-    _add_addresses(hosts, found, mistakes)
+    if "@" in path + fragment:  # then these are no hosts, but what belongs to a login
+        raise ConfigurationError(f"uri: {_NOT_ENCODED}")
+    wrong = _add_addresses(hosts, found)
+    mistakes += [f"uri: {_NOT_ENCODED}"] if wrong and "@" in query and not at else wrong
     for part in query.split("&") if query else ():
         _add_parameter(part, found, mistakes)
     mistakes.raise_any()
     return without_login(found)
 
 
-def _add_addresses(hosts: str, found: dict[str, Any], mistakes: Mistakes) -> None:
+def _add_addresses(hosts: str, found: dict[str, Any]) -> Mistakes:
+    mistakes = Mistakes()
     addresses = []
     for host in hosts.split(","):
         try:
@@ -60,17 +66,22 @@ def _add_addresses(hosts: str, found: dict[str, Any], mistakes: Mistakes) -> Non
         except ValueError as error:
             mistakes.append(f"uri: server {len(addresses) + 1}: {error}")
     found["addresses"] = addresses
+    return mistakes
 
 
 def _add_parameter(part: str, found: dict[str, Any], mistakes: Mistakes) -> None:
     name, equals, value = part.partition("=")
     name = unquote(name)
     if not equals:
-        mistakes.append(f"uri: parameter {name!r} has no value: expected name=value")
+        # What is no name is not shown: it may be the rest of a password that holds a '?'.
+        what, why = (repr(name), "") if name in names() else ("", f"; {_NOT_ENCODED}")
+        mistakes.append(f"uri: parameter {what} has no value: expected name=value{why}")
         return
     try:
         known = keyword_of(name)
-        if known is None:
+        if known is None and "@" in value:
+            mistakes.append(f"uri: no such parameter; {_NOT_ENCODED}")
+        elif known is None:
             near = difflib.get_close_matches(name, names(), n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names())}"
             mistakes.append(f"uri: no such parameter {name!r}; {hint}")
