@@ -267,6 +267,15 @@ check-ci: $(VENV)/.lint
 	$(BIN)/zizmor --offline --no-progress --persona pedantic .github
 	$(BIN)/shellcheck .ci/run
 
+# --strict: what could not be looked up (no network) was not audited, and that is no success.
+.PHONY: audit
+audit: $(VENV)/.made ## known vulnerabilities of what users install: dependencies and extras
+	$(PIP) install --group audit
+	@mkdir -p build
+	@$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	    print(*p["dependencies"], *sum(p["optional-dependencies"].values(), []), sep="\n")' > build/audit.txt
+	$(BIN)/pip-audit --strict --progress-spinner off -r build/audit.txt
+
 .PHONY: gen
 gen: build ## write the generated files anew
 	$(BIN)/python tools/gen_ops.py

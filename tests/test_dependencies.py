@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import hotrod_codec
 
@@ -140,3 +142,44 @@ def test_whatever_is_imported_is_declared(path: Path) -> None:
     others = imported(path) - set(sys.stdlib_module_names) - {"hotrod_codec"}
     declared = set().union(*requirements().values())
     assert {DISTRIBUTIONS.get(name, name) for name in others} <= declared
+
+
+# ---- SECURITY.md's table ------------------------------------------------------------------------
+
+
+def installed(names: set[str]) -> dict[str, importlib.metadata.Distribution]:
+    """These libraries and all that they require here, by normal name."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    waiting = list(names)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in found:
+            continue
+        found[name] = importlib.metadata.distribution(name)
+        required = map(Requirement, found[name].requires or [])
+        waiting += [
+            r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})
+        ]
+    return found
+
+
+def written_licences() -> dict[str, str]:
+    text = (Path(__file__).parent.parent / "SECURITY.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (?:all|extra) [^|]*\| ([^|]+) \|$", text, re.M)
+    found: dict[str, str] = {}
+    for libraries, licences in rows:
+        names = [name.partition(" ")[0] for name in libraries.split(", ")]
+        found |= zip(names, licences.split(", "), strict=False)  # a remark may follow
+    return found
+
+
+@pytest.mark.source
+def test_licences_of_all_that_users_install_are_written_down() -> None:
+    written = written_licences()
+    found = installed(set().union(*requirements().values()))
+    assert set(written) - {"colorama"} == set(found) - {"colorama"}
+    for name, distribution in found.items():
+        about = distribution.metadata
+        told = [about["License-Expression"], about["License"], *about.get_all("Classifier", [])]
+        family = written[name].partition("-")[0]
+        assert any(family in text for text in told if text), (name, family)
