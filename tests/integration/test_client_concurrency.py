@@ -191,7 +191,8 @@ def test_closing_with_requests_of_tasks_in_flight(
     settings: dict[str, Any], run: Run, key: bytes
 ) -> None:
     async def main(proxy: Proxy) -> None:
-        client = AsyncClient(**settings | {"addresses": proxy.addresses[:1]})
+        through: dict[str, Any] = settings | {"addresses": proxy.addresses[:1]}
+        client = AsyncClient(**through)
         cache = client.cache("octets")
         await cache.put(key.decode(), "A")
         proxy.break_after(0, STALL)
@@ -300,7 +301,8 @@ def test_an_iteration_leaves_the_pool_alone(settings: dict[str, Any], key: bytes
 
 def test_closing_with_requests_of_threads_in_flight(settings: dict[str, Any], key: bytes) -> None:
     with Proxy(settings["addresses"][0]) as proxy:
-        client = Client(**settings | {"addresses": proxy.addresses[:1], "max_connections": 1})
+        through: dict[str, Any] = settings | {"addresses": proxy.addresses[:1]}
+        client = Client(max_connections=1, **through)
         cache = client.cache("octets")
         cache.put(key.decode(), "A")
         proxy.break_after(0, STALL)
