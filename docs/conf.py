@@ -179,7 +179,9 @@ def before_napoleon(
     app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
     text = re.sub(r"\s?\[wire-[a-z]+ [\d., ]+\]", "", "\n".join(lines))
+    # An indented block is code.
     text = re.sub(r"^( *)(\S.*):\n\n(?=\1    )", r"\1\2::\n\n", text, flags=re.M)
+    text = re.sub(r"^(\S.*[^:\n])\n\n(?=    )", r"\1\n\n::\n\n", text, flags=re.M)
     text = re.sub(r"^Returns:\n    ", ":returns: ", text, flags=re.M)
     text = re.sub(r"^Attributes:\n((?: +[^\n]*\n?)+)", attributes_as_list, text, flags=re.M)
     lines[:] = text.split("\n")
