@@ -19,6 +19,7 @@ PACKAGE = Path(hotrod_codec.__file__).parent
 # Libraries of others, by the name that is imported.
 DISTRIBUTIONS = {
     "numpy": "numpy",
+    "opentelemetry": "opentelemetry-api",
     "rich": "rich",
     "scramp": "scramp",
     "google": "protobuf",

@@ -21,10 +21,12 @@ class Relay:
 
     Attributes:
         requests: How many there were of each operation.
+        params: The other parameters of the latest of each.
     """
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.requests: Counter[Op] = Counter()
+        self.params: dict[Op, dict[str, bytes]] = {}
         self._server = server
         self._door = socket.create_server(("127.0.0.1", 0))
         self._all: list[tuple[socket.socket, socket.socket]] = []
@@ -94,6 +96,7 @@ class Relay:
             while data := client.recv(2**16):
                 reader.feed(data)
                 for request in reader:
+                    self.params[request.op] = request.other_params
                     if not self._lets_through(request.op, pair):
                         return
                 server.sendall(data)

@@ -106,6 +106,7 @@ def test_addresses(given: Any, expected: list[tuple[str, int]]) -> None:
         ("clusters", {"x": "a:0"}, "clusters['x']: addresses: 0 is no port"),
         ("caches", {"x": {"force_returns": True}}, "did you mean force_return?"),
         ("caches", {"x": {"template": "t", "configuration": "c"}}, "only one of them"),
+        ("trace_context", "jaeger", "'jaeger'; 'opentelemetry' and a callable are valid"),
         ("caches", {"x": {"near_cache": -1}}, "near_cache: -1; 0 or more is valid"),
         ("caches", {"x": {"near_cache": "all"}}, "near_cache: expected int, got str"),
         ("password", SECRET, "needs username"),
@@ -125,6 +126,26 @@ def test_all_mistakes_are_said_at_once() -> None:
         configure(settings={"max_retries": -1, "connect_timeout": 0, "tls": 1})
     for name in ("max_retries", "connect_timeout", "tls"):
         assert f"{name}: " in str(caught.value)
+
+
+def test_tracing_without_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    for name in [name for name in sys.modules if name.startswith("opentelemetry.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ConfigurationError, match=r"pip install hotrod-codec\[opentelemetry\]"):
+        made(trace_context="opentelemetry")
+
+
+def test_opentelemetry_is_imported_when_it_is_asked_for() -> None:
+    code = (
+        "import sys\n"
+        "from hotrod_codec import Client\n"
+        "Client()\n"
+        "assert not any(name.startswith('opentelemetry') for name in sys.modules)\n"
+        "Client(trace_context='opentelemetry')\n"
+        "assert 'opentelemetry' in sys.modules\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == 0
 
 
 @pytest.mark.parametrize(

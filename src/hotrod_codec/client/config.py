@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, cast
 
 from hotrod_codec.errors import ConfigurationError
 from hotrod_codec.marshallers import BYTES, JSON, PROTOSTREAM, TEXT, Marshaller, marshaller_for
@@ -69,6 +69,7 @@ _ENVIRONMENT: Final = {
 Address: TypeAlias = str | tuple[str, int]
 Seconds: TypeAlias = float | timedelta
 NearSize: TypeAlias = bool | int | None
+TraceContext: TypeAlias = Callable[[], Mapping[str, str] | None]
 AddressMap: TypeAlias = (
     Mapping[tuple[str, int], tuple[str, int]] | Callable[[str, int], tuple[str, int]]
 )
@@ -258,6 +259,30 @@ def _callable(value: Any) -> Any:
     return value
 
 
+def _trace_context(value: Any) -> TraceContext:
+    if value == "opentelemetry":
+        return _from_opentelemetry()
+    if not callable(value):
+        raise ValueError(f"{value!r}; 'opentelemetry' and a callable are valid")
+    return cast("TraceContext", value)
+
+
+def _from_opentelemetry() -> TraceContext:
+    try:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    except ImportError as error:
+        text = f"{error}; pip install hotrod-codec[opentelemetry]"
+        raise ValueError(text) from error
+    inject = TraceContextTextMapPropagator().inject
+
+    def context() -> dict[str, str]:
+        found: dict[str, str] = {}
+        inject(found)
+        return found
+
+    return context
+
+
 def _address_map(value: Any) -> Any:
     if callable(value):
         return value
@@ -435,6 +460,7 @@ class Settings(TypedDict, total=False):
     limits: Limits
     legacy_server: bool
     statistics: bool
+    trace_context: TraceContext | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -581,6 +607,13 @@ class Configuration:
     )
     statistics: bool = _setting(
         _boolean, False, "Count what requests come to, and how long they take."
+    )
+    trace_context: TraceContext | None = _setting(
+        _trace_context,
+        None,
+        "In which trace each request is made, told to servers since version 4.0.",
+        valid="`'opentelemetry'` (the current span; an extra), or a callable that gives "
+        "`{'traceparent': …, 'tracestate': …}` or None",
     )
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ __all__ = [
     "NotSentError",
     "Piece",
     "Session",
+    "View",
     "Waiter",
     "connect_error",
     "handshake",
@@ -182,8 +183,17 @@ class Header:
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Header) and self._all == other._all)
 
-    def encoder(self, version: Version, intelligence: Intelligence) -> CacheEncoder:
-        """What encodes requests with this header."""
+    def encoder(
+        self,
+        version: Version,
+        intelligence: Intelligence,
+        params: Mapping[str, bytes] | None = None,
+    ) -> CacheEncoder:
+        """What encodes requests with this header.
+
+        Args:
+            params: Further parameters, since 4.0.
+        """
         typed = version >= Version.V2_8
         return CacheEncoder(
             self.cache,
@@ -192,11 +202,12 @@ class Header:
             intelligence=intelligence,
             key_media_type=self.key_media_type if typed else None,
             value_media_type=self.value_media_type if typed else None,
+            other_params=params,
         )
 
 
 # The encoder of a header, and the contexts of its gets and puts.
-_View: TypeAlias = tuple[CacheEncoder, RequestContext, RequestContext]
+View: TypeAlias = tuple[CacheEncoder, RequestContext, RequestContext]
 
 
 class Session:
@@ -239,9 +250,9 @@ class Session:
         self.buffer = self._reader.buffer
         self.waiting: dict[int, tuple[Waiter | Piece, float, Op]] = {}
         self._abandoned = 0
-        self._views: dict[Header, _View] = {}
+        self._views: dict[Header, View] = {}
         self._header: Header | None = None  # of the latest request
-        self._view: _View
+        self._view: View
         self._listeners: dict[bytes, Callable[[Event], None]] = {}
 
     @property
@@ -326,11 +337,13 @@ class Session:
         self.last_id = first + count - 1
         return data
 
-    def _new_view(self, header: Header) -> _View:
-        encoder = header.encoder(self.version, self.intelligence)
-        view = encoder, encoder.context(Op.GET), encoder.context(Op.PUT)
-        self._views[header] = view
+    def _new_view(self, header: Header) -> View:
+        view = self._views[header] = self._view_of(header)
         return view
+
+    def _view_of(self, header: Header, params: Mapping[str, bytes] | None = None) -> View:
+        encoder = header.encoder(self.version, self.intelligence, params)
+        return encoder, encoder.context(Op.GET), encoder.context(Op.PUT)
 
     def received(self, count: int) -> None:
         """Take `count` bytes that were read into `buffer()`; answer those whose answers are whole.

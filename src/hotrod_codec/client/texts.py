@@ -240,7 +240,7 @@ PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
     "jmx": _JMX,
     "jmx_name": _JMX,
     "jmx_domain": _JMX,
-    "tracing.propagation_enabled": Senseless("there is no tracing yet"),
+    "tracing.propagation_enabled": Senseless("trace_context does it, if it is wanted"),
     "near_cache.mode": _NEAR_CACHE,
     "near_cache.max_entries": _NEAR_CACHE,
     "near_cache.name_pattern": _NEAR_CACHE,

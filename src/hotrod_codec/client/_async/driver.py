@@ -35,6 +35,7 @@ from hotrod_codec.client.session import (
     name_of,
 )
 from hotrod_codec.client.sockets import set_options
+from hotrod_codec.client.tracing import session_of
 from hotrod_codec.errors import (
     EncodeError,
     TransportError,
@@ -197,12 +198,8 @@ class Connection(asyncio.BufferedProtocol):
         """Take requests from now on."""
         if self._lost is not None:
             raise self._lost
-        self.session = Session(
-            self.server,
-            greeting.version,
-            intelligence=cluster.intelligence,
-            limits=self._configuration.limits,
-            legacy_server=self._configuration.legacy_server,
+        self.session = session_of(
+            self._configuration, self.server, greeting.version, cluster.intelligence
         )
         self._waiting = self.session.waiting
         self._open = self.usable = True

@@ -38,6 +38,7 @@ from hotrod_codec.client.session import (
     name_of,
 )
 from hotrod_codec.client.sockets import set_options
+from hotrod_codec.client.tracing import session_of
 from hotrod_codec.errors import (
     EncodeError,
     RequestTimeoutError,
@@ -657,13 +658,7 @@ class Driver:
                 c, version, nonce=secrets.token_urlsafe(24), encrypted=self._context is not None
             )
             greeting = _converse(talk, sock, server, deadline)
-            session = Session(
-                server,
-                greeting.version,
-                intelligence=self._cluster.intelligence,
-                limits=c.limits,
-                legacy_server=c.legacy_server,
-            )
+            session = session_of(c, server, greeting.version, self._cluster.intelligence)
         except BaseException:
             sock.close()
             raise
