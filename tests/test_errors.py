@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 
-import hotrod_codec.client  # noqa: F401 - its errors are among the subclasses
+import hotrod_codec.client.results
+import hotrod_codec.client.session  # noqa: F401 - their errors are among the subclasses
 from hotrod_codec import DecodeError, EncodeError, HotRodError, LimitError, Op, Status
 from hotrod_codec.errors import server_error
 from hotrod_codec.pcap import CaptureError

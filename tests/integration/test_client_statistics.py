@@ -53,7 +53,7 @@ def test_one_key(octets: Any, key: bytes) -> None:
     assert counts(octets.statistics) == (3, 1, 3, 1)
 
 
-def test_many_keys(client: Any, octets: Any, key: bytes) -> None:
+def test_many_keys_count_each(client: Any, octets: Any, key: bytes) -> None:
     keys = [key + b"%d" % i for i in range(10)]
     octets.put_all((k, b"v") for k in keys[:4])
     octets.put_many((k, b"v") for k in keys[4:6])

@@ -16,7 +16,6 @@ from hotrod_codec.client import (
 )
 from hotrod_codec.client._async.driver import Connection as AsyncConnection
 from hotrod_codec.client._sync.driver import Connection as SyncConnection
-from hotrod_codec.client.cluster import Call
 from hotrod_codec.errors import TransportError
 from hotrod_codec.marshallers import BYTES, TEXT
 from integration.conftest import Servers
@@ -260,30 +259,30 @@ def lose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def lose(op: Op, *, sent: bool = True, times: int = 1) -> None:
         left = [times]
-        waits, asks = SyncConnection.request, AsyncConnection.request
+        waits, asks = SyncConnection.ask, AsyncConnection.ask
 
-        def is_lost(call: Call, at: bool) -> bool:
-            left[0] -= call.op is op and at is sent
-            return call.op is op and at is sent and left[0] >= 0
+        def is_lost(asked: Op, at: bool) -> bool:
+            left[0] -= asked is op and at is sent
+            return asked is op and at is sent and left[0] >= 0
 
-        def sync(self: SyncConnection, call: Call, deadline: float) -> Response:
-            if is_lost(call, at=False):
+        def sync(self: SyncConnection, asked: Op, *more: Any) -> Response:
+            if is_lost(asked, at=False):
                 raise TransportError("lost")
-            answer = waits(self, call, deadline)
-            if is_lost(call, at=True):
-                raise TransportError("lost")
-            return answer
-
-        async def asynchronous(self: AsyncConnection, call: Call, deadline: float) -> Response:
-            if is_lost(call, at=False):
-                raise TransportError("lost")
-            answer = await asks(self, call, deadline)
-            if is_lost(call, at=True):
+            answer = waits(self, asked, *more)
+            if is_lost(asked, at=True):
                 raise TransportError("lost")
             return answer
 
-        monkeypatch.setattr(SyncConnection, "request", sync)
-        monkeypatch.setattr(AsyncConnection, "request", asynchronous)
+        async def asynchronous(self: AsyncConnection, asked: Op, *more: Any) -> Response:
+            if is_lost(asked, at=False):
+                raise TransportError("lost")
+            answer = await asks(self, asked, *more)
+            if is_lost(asked, at=True):
+                raise TransportError("lost")
+            return answer
+
+        monkeypatch.setattr(SyncConnection, "ask", sync)
+        monkeypatch.setattr(AsyncConnection, "ask", asynchronous)
 
     return lose
 
