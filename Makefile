@@ -140,6 +140,11 @@ fuzz-with:
 	$(call c_build,build/fuzz-$(FUZZ_CC),$(FUZZ_CC),$(SANITIZED) -DHOTROD_FUZZ_RUNS=$(FUZZ_RUNS))
 	@$(TOOLS) ctest --test-dir build/fuzz-$(FUZZ_CC) -V -R '^fuzz_' --timeout 3600
 
+LEAK_RUNS ?= 100
+.PHONY: leaks
+leaks: build ## memory and references that any use of any message keeps: a table (LEAK_RUNS=...)
+	nice $(BIN)/python tests/leaks.py $(LEAK_RUNS)
+
 # Sees what the sanitizers do not: decisions that hang on memory nobody wrote. C only: CPython itself
 # does much that valgrind objects to.
 .PHONY: valgrind

@@ -675,15 +675,22 @@ cdef int take_topology(object t, uint8_t version, hr_topology *out, Borrowed *b)
             out.virtual_nodes = <uint32_t>take_int(
                 t.virtual_nodes, "topology.virtual_nodes", 0, UINT32_MAX)
     out.id = take_pattern(t.id, "topology.id")
-    out.num_servers = <uint32_t>len(t.servers)
+    # Lists may change while they are read, and objects may have another length than they say.
+    servers_given = tuple(t.servers)
+    hash_ids = (0,) * len(servers_given) if t.hash_ids is None else tuple(t.hash_ids)
+    if len(hash_ids) != len(servers_given):
+        raise EncodeError(f"{len(hash_ids)} for {len(servers_given)} servers",
+                          field="topology.hash_ids")
+    keep(b, servers_given)
+    out.num_servers = <uint32_t>len(servers_given)
     servers = <hr_server *>room(b, out.num_servers, sizeof(hr_server))
-    for i, (host, port) in enumerate(t.servers):
+    for i, (host, port) in enumerate(servers_given):
         take_text(host, f"topology.servers[{i}].host", &servers[i].host, b)
         servers[i].port = <uint16_t>take_int(port, f"topology.servers[{i}].port", 0, 0xFFFF)
         servers[i].hash_id = 0
-        if t.hash_ids is not None and out.form != HR_TOPOLOGY_SERVERS:
+        if out.form != HR_TOPOLOGY_SERVERS:
             servers[i].hash_id = <int32_t>take_int(
-                t.hash_ids[i], f"topology.hash_ids[{i}]", INT32_MIN, INT32_MAX)
+                hash_ids[i], f"topology.hash_ids[{i}]", INT32_MIN, INT32_MAX)
     out.servers = servers
     if out.form == HR_TOPOLOGY_SERVERS:
         return 0
@@ -691,22 +698,22 @@ cdef int take_topology(object t, uint8_t version, hr_topology *out, Borrowed *b)
     if out.form != HR_TOPOLOGY_SEGMENTS:
         return 0
     out.num_segments = <uint32_t>take_int(t.num_segments, "topology.num_segments", 0, UINT32_MAX)
+    segments = tuple([tuple(segment) for segment in t.segment_owners])
     if out.hash_version == 0:
-        if t.segment_owners:
+        if segments:
             raise EncodeError("hash version 0 has no segment owners",
                               field="topology.segment_owners")
         return 0
-    if out.num_segments != len(t.segment_owners):
-        raise EncodeError(
-            f"{out.num_segments} segments, but owners of {len(t.segment_owners)}",
-            field="topology.num_segments")
+    if out.num_segments != len(segments):
+        raise EncodeError(f"{out.num_segments} segments, but owners of {len(segments)}",
+                          field="topology.num_segments")
     sizes = <uint8_t *>room(b, out.num_segments, 1)
-    for i, segment in enumerate(t.segment_owners):
+    for i, segment in enumerate(segments):
         sizes[i] = <uint8_t>take_int(len(segment), f"topology.segment_owners[{i}]", 0, 255)
         out.num_owners += sizes[i]
     owners = <uint32_t *>room(b, out.num_owners, sizeof(uint32_t))
     out.segment_sizes, out.owners = sizes, owners
-    for i, segment in enumerate(t.segment_owners):
+    for i, segment in enumerate(segments):
         for owner in segment:
             owners[0] = <uint32_t>take_int(
                 owner, f"topology.segment_owners[{i}]", 0, <int64_t>out.num_servers - 1)

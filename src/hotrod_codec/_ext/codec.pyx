@@ -8,7 +8,8 @@ field follows which, and when, the core says. Makes the values of hotrod_codec.v
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.buffer cimport (
-    PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer,
+    PyObject_GetBuffer,
 )
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
@@ -44,6 +45,7 @@ cdef extern from *:
     const char *HOTROD_VERSION
 
 cdef extern from "Python.h":
+    PyObject *PyMemoryView_GET_BASE(object view)
     # Bytes that are still being filled.
     PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *data, Py_ssize_t size) except NULL
     int resize_bytes "_PyBytes_Resize"(PyObject **value, Py_ssize_t size) except -1
@@ -394,6 +396,8 @@ cdef class Message:
     @property
     def version(self):
         """The protocol version."""
+        if self.c_version == 0:
+            raise TypeError(f"{type(self).__name__} comes from decoding")
         return VERSION_MEMBERS[self.c_version]
 
     @property
@@ -425,8 +429,7 @@ cdef class Message:
                 not keep the bytes of a list that it has taken in already. Or its list was read
                 into something that does not hold all of it; see decode_response.
         """
-        if self.c_version == 0:
-            raise TypeError(f"{type(self).__name__} comes from decoding")
+        _ = self.version
         if self.traits & LOSSY:
             raise EncodeError("its list was read into a form that does not hold all of it",
                               op=self.op.name)
@@ -893,7 +896,7 @@ cdef class RequestContext:
 
     cdef hr_context context
 
-    def __init__(self, op, version="4.1", flags=0, intelligence=1):
+    def __cinit__(self, op, version="4.1", flags=0, intelligence=1):
         self.context.row = row_of(op)
         self.context.version = version_of(version)
         self.context.flags = <uint32_t>take_int(flags, "flags", 0, UINT32_MAX)
@@ -936,6 +939,8 @@ cdef class RequestContext:
 cdef int context_of(object request, hr_context *c, bint legacy_server) except -1:
     if type(request) is Request:
         c.row = row_in(<Request>request)
+        if c.row is NULL:
+            raise TypeError("request: Request that was never filled")
         c.version = (<Request>request).c_version
         c.flags = (<Request>request).c_flags
         c.intelligence = (<Request>request).c_status
@@ -1047,6 +1052,10 @@ cdef int window(object data, Py_buffer *view, Py_ssize_t offset, const uint8_t *
     return 0
 
 
+cdef enum:
+    COPY = 1024  # bytes that are read of memory which may change, unless a frame has more
+
+
 cdef void decoding_of(hr_decoding *d, const hr_limits *limits) noexcept:
     memset(d, 0, sizeof(hr_decoding))
     d.limits = limits
@@ -1134,31 +1143,62 @@ def decode_request(data, /, Py_ssize_t offset=0, *, limits=None):
     return decode_any_request(data, offset, limits)
 
 
+cdef bint may_change(object data):
+    """Whether others may write to the bytes of `data` while it is read."""
+    if type(data) is memoryview:
+        data = <object>PyMemoryView_GET_BASE(data)
+    return type(data) is not bytes
+
+
+cdef bytes copied(const uint8_t *start, size_t length, size_t *size):
+    """The first `size` bytes at the most; `size` grows for the next try."""
+    cdef size_t count = min(size[0], length)
+    size[0] = 4 * count
+    return PyBytes_FromStringAndSize(<const char *>start, <Py_ssize_t>count)
+
+
 cdef Request decode_any_request(object data, Py_ssize_t offset, object limits):
     cdef Py_buffer view
     cdef const uint8_t *start = NULL
     cdef size_t length = 0
+    cdef size_t size = COPY
+    cdef bytes part
     cdef hr_limits bounds
+    cdef Request out = None
+    limits_of(limits, &bounds)
+    window(data, &view, offset, &start, &length)
+    try:
+        if not may_change(data):
+            return read_request(data, start, length, offset, &bounds)
+        # What is read twice has to be the same both times. Of a long buffer a frame is little.
+        while True:
+            part = copied(start, length, &size)
+            out = read_request(part, <const uint8_t *>PyBytes_AS_STRING(part),
+                               <size_t>PyBytes_GET_SIZE(part), offset, &bounds)
+            if out is not None or <size_t>PyBytes_GET_SIZE(part) == length:
+                return out
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef Request read_request(object data, const uint8_t *start, size_t length, Py_ssize_t offset,
+                          const hr_limits *bounds):
+    """The request at `start`, which lies in `data`; `offset` is for errors."""
     cdef hr_decoding d
     cdef hr_request q
     cdef Request out
-    limits_of(limits, &bounds)
-    decoding_of(&d, &bounds)
+    decoding_of(&d, bounds)
     d.stop_at_list = True
-    window(data, &view, offset, &start, &length)
-    try:
-        hr_decode_request(start, length, &q, &d)
-        if d.stop.result == HR_NEED_MORE:
-            return None
-        if d.stop.result != HR_OK:
-            raise error_of(&d.stop, request_name(&q), offset)
-        out = request_of(&q, d.used)
-        if not add_list(out, bulk.INTO_PAIRS, data, &d, start, length, request_name(&q), offset):
-            return None
-        keep_raw(out, start)
-        return out
-    finally:
-        PyBuffer_Release(&view)
+    hr_decode_request(start, length, &q, &d)
+    if d.stop.result == HR_NEED_MORE:
+        return None
+    if d.stop.result != HR_OK:
+        raise error_of(&d.stop, request_name(&q), offset)
+    out = request_of(&q, d.used)
+    if not add_list(out, bulk.INTO_PAIRS, data, &d, start, length, request_name(&q), offset):
+        return None
+    keep_raw(out, start)
+    return out
 
 
 @cython.binding(False)
@@ -1229,36 +1269,53 @@ cdef Response decode_any_response(object data, object request, Py_ssize_t offset
     cdef Py_buffer view
     cdef const uint8_t *start = NULL
     cdef size_t length = 0
+    cdef size_t size = COPY
+    cdef bytes part
     cdef hr_limits bounds
-    cdef hr_decoding d
     cdef hr_context c
-    cdef hr_response a
-    cdef Response out
+    cdef Response out = None
     limits_of(limits, &bounds)
-    decoding_of(&d, &bounds)
-    d.stop_at_list = True
     context_of(request, &c, legacy_server)
     if into is not PAIRS:
         form = form_of(into, c.row, False)
     window(data, &view, offset, &start, &length)
     try:
-        hr_decode_response(start, length, &c, &a, &d)
-        if d.stop.result == HR_NEED_MORE:
-            return None
-        if d.stop.result != HR_OK:
-            raise error_of(&d.stop, response_name(&c), offset)
-        if type(request) is Request and not a.is_error and not a.row.is_event:
-            if a.message_id != (<Request>request).c_message_id:
-                raise DecodeError(
-                    f"found {a.message_id}, the request has {request.message_id}",
-                    op=response_name(&c), field="message id", offset=offset + 1)
-        out = response_of(&a, d.used)
-        if not add_list(out, form, data, &d, start, length, response_name(&c), offset):
-            return None
-        keep_raw(out, start)
-        return out
+        if not may_change(data):
+            return read_response(data, start, length, request, &c, form, offset, &bounds)
+        while True:  # as in decode_any_request
+            part = copied(start, length, &size)
+            out = read_response(part, <const uint8_t *>PyBytes_AS_STRING(part),
+                                <size_t>PyBytes_GET_SIZE(part), request, &c, form, offset, &bounds)
+            if out is not None or <size_t>PyBytes_GET_SIZE(part) == length:
+                return out
     finally:
         PyBuffer_Release(&view)
+
+
+cdef Response read_response(object data, const uint8_t *start, size_t length, object request,
+                            const hr_context *c, int form, Py_ssize_t offset,
+                            const hr_limits *bounds):
+    """The response at `start`, which lies in `data`; `offset` is for errors."""
+    cdef hr_decoding d
+    cdef hr_response a
+    cdef Response out
+    decoding_of(&d, bounds)
+    d.stop_at_list = True
+    hr_decode_response(start, length, c, &a, &d)
+    if d.stop.result == HR_NEED_MORE:
+        return None
+    if d.stop.result != HR_OK:
+        raise error_of(&d.stop, response_name(c), offset)
+    if type(request) is Request and not a.is_error and not a.row.is_event:
+        if a.message_id != (<Request>request).c_message_id:
+            raise DecodeError(
+                f"found {a.message_id}, the request has {request.message_id}",
+                op=response_name(c), field="message id", offset=offset + 1)
+    out = response_of(&a, d.used)
+    if not add_list(out, form, data, &d, start, length, response_name(c), offset):
+        return None
+    keep_raw(out, start)
+    return out
 
 
 # ---- what the rows say ------------------------------------------------------------------------
@@ -1308,6 +1365,11 @@ cdef void note(void *arg, const char *name, size_t start, size_t end, hr_kind ki
     (<list>arg).append((name.decode(), start, end, KIND_NAMES[kind], item))
 
 
+cdef object unchanging(object data):
+    """`data`, or a copy where others may write to it."""
+    return bytes(memoryview(data)) if may_change(data) and PyObject_CheckBuffer(data) else data
+
+
 def trace_request(data, /, offset=0, *, limits=None):
     """Take a request apart as far as it can be read.
 
@@ -1329,6 +1391,7 @@ def trace_request(data, /, offset=0, *, limits=None):
     decoding_of(&d, &bounds)
     d.trace = note
     d.trace_arg = <void *>spans
+    data = unchanging(data)
     window(data, &view, offset, &start, &length)
     try:
         hr_decode_request(start, length, &q, &d)
@@ -1353,6 +1416,7 @@ def trace_response(data, /, request, offset=0, *, limits=None, legacy_server=Fal
     context_of(request, &c, legacy_server)
     d.trace = note
     d.trace_arg = <void *>spans
+    data = unchanging(data)
     window(data, &view, offset, &start, &length)
     try:
         hr_decode_response(start, length, &c, &a, &d)
@@ -1396,10 +1460,25 @@ cdef class _Block:
     def __dealloc__(self):
         PyMem_Free(self.data)
 
+    @cython.critical_section
     def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.data, <Py_ssize_t>self.capacity, 0, flags)
+        # Not by PyBuffer_FillInfo, which forgets the None that Cython puts into view.obj.
+        view.obj = self
+        view.buf = self.data
+        view.len = <Py_ssize_t>self.capacity
+        view.readonly = 0
+        view.itemsize = 1
+        view.format = NULL
+        if flags & PyBUF_FORMAT:
+            view.format = b"B"
+        view.ndim = 1
+        view.shape = &view.len if flags & PyBUF_ND else NULL
+        view.strides = &view.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+        view.suboffsets = NULL
+        view.internal = NULL
         self.views += 1
 
+    @cython.critical_section
     def __releasebuffer__(self, Py_buffer *view):
         self.views -= 1
 
@@ -1460,7 +1539,8 @@ cdef class Reader:
         limits: The most to accept; Limits() by default.
         legacy_server: As for decode_response.
 
-    Not to be used from two threads at once.
+    Not to be used from two threads at once: a call while another one is under way raises
+    RuntimeError.
     """
 
     cdef const uint8_t *at      # what has been received and can be read in one piece: [at, stop)
@@ -1474,6 +1554,7 @@ cdef class Reader:
     cdef Message partial        # a message whose list is still arriving
     cdef bint is_busy           # what comes next is no whole answer: a server's, failed, partial
     cdef bint ended             # the peer has closed the stream
+    cdef bint in_use            # messages are being made, which may let other threads run
     cdef int form               # what the list becomes
     cdef object items
     cdef size_t items_size      # bytes that its items took
@@ -1525,10 +1606,12 @@ cdef class Reader:
         return self.taken
 
     @property
+    @cython.critical_section
     def receiving(self):
         """The message id of the answer whose list is arriving; None: of no answer."""
         return None if self.partial is None or self.value is not NULL else self.partial.c_message_id
 
+    @cython.critical_section
     def expect(self, request, /, message_id=None, *, into="pairs"):
         """Announce a request whose answer will come.
 
@@ -1554,16 +1637,18 @@ cdef class Reader:
             number = (<Request>request).c_message_id
         else:
             raise ValueError("message_id: a RequestContext has none of its own")
-        if hr_ids_find(&self.ids, number) is not NULL:
-            raise ValueError(f"message_id: {number} waits for its answer already")
         waiting = waiting_of(&context, number)
         if into is not PAIRS:
             waiting.form = <uint8_t>form_of(into, context.row, True)
+        self.check_free()
+        if hr_ids_find(&self.ids, number) is not NULL:
+            raise ValueError(f"message_id: {number} waits for its answer already")
         if not hr_ids_extend(&self.ids, waiting, 1):
             self.make_room_for_ids(1)
             hr_ids_put(&self.ids, waiting)
         self.latest = context
 
+    @cython.critical_section
     def expect_many(self, request, /, first_id, count, *, into="pairs"):
         """Announce `count` requests that differ in their keys and values alone.
 
@@ -1587,12 +1672,13 @@ cdef class Reader:
             return
         if first > UINT64_MAX - (number - 1):
             raise ValueError(f"count: {number} ids from {first} on go beyond 2**64 - 1")
-        if hr_ids_any(&self.ids, first, number):
-            raise ValueError(
-                f"first_id: of {number} ids from {first} on one waits for its answer already")
         waiting = waiting_of(&context, first)
         if into is not PAIRS:
             waiting.form = <uint8_t>form_of(into, context.row, True)
+        self.check_free()
+        if hr_ids_any(&self.ids, first, number):
+            raise ValueError(
+                f"first_id: of {number} ids from {first} on one waits for its answer already")
         if not hr_ids_extend(&self.ids, waiting, number):
             self.make_room_for_ids(number)
             for _ in range(number):
@@ -1603,10 +1689,7 @@ cdef class Reader:
     cdef int context_of_next(self, object request, hr_context *context) except -1:
         if self.is_server:
             raise ValueError("a server's Reader expects no answers")
-        context_of(request, context, self.legacy_server)
-        if context.row is NULL:
-            raise TypeError(f"request: {type(request).__name__} that was never filled")
-        return 0
+        return context_of(request, context, self.legacy_server)
 
     cdef int make_room_for_ids(self, size_t more) except -1:
         cdef unsigned bits
@@ -1720,27 +1803,32 @@ cdef class Reader:
         return (self.partial is not None and self.value is NULL
                 and self.form == bulk.INTO_BATCHES)
 
+    @cython.critical_section
     def buffer(self, size_hint=BLOCK, /):
         """Memory to receive into: a writable memoryview of at least one byte, about `size_hint`
         bytes. Valid until the next call of buffer() or feed(); tell with commit() how much came.
         """
         cdef Py_ssize_t hint = size_hint
         cdef size_t used
+        self.check_free()
         self.settle()
         self.make_room(<size_t>hint if hint >= 1 else <size_t>BLOCK)
         used = <size_t>(self.stop - self.block.data)
         self.room = self.block.capacity - used
         return memoryview(self.block)[used:]
 
+    @cython.critical_section
     def commit(self, count, /):
         """`count` bytes have been received into the last buffer()."""
         cdef Py_ssize_t n = count
+        self.check_free()
         if not 0 <= n <= <Py_ssize_t>self.room:
             raise ValueError(f"count: {n} is not within 0 and {self.room}")
         self.not_ended()
         self.stop += <size_t>n
         self.room -= <size_t>n
 
+    @cython.critical_section
     def feed(self, data, /):
         """Take in bytes that are there already, any bytes-like object.
 
@@ -1749,6 +1837,7 @@ cdef class Reader:
         """
         cdef Py_buffer view
         self.not_ended()
+        self.check_free()
         self.room = 0
         if type(data) is bytes and PyBytes_GET_SIZE(data) >= STRAIGHT:
             # Behind messages that are not taken yet, one copy more does no harm.
@@ -1756,6 +1845,7 @@ cdef class Reader:
                 return self.hold(<bytes>data)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
+            self.check_free()  # the buffer's owner may have done anything
             self.settle()
             self.append(<const uint8_t *>view.buf, <size_t>view.len)
         finally:
@@ -1770,6 +1860,7 @@ cdef class Reader:
         if empty:
             self.read_straight(self.ahead)
 
+    @cython.critical_section
     def feed_eof(self):
         """Say that the peer has closed the stream: nothing follows what has been fed.
 
@@ -1777,6 +1868,7 @@ cdef class Reader:
         messages; otherwise it raises DecodeError. Requests that still wait get no answer:
         `pending_requests` says how many.
         """
+        self.check_free()
         self.ended = True
 
     cdef int not_ended(self) except -1:
@@ -1786,6 +1878,7 @@ cdef class Reader:
 
     # ---- messages
 
+    @cython.critical_section
     def next(self):
         """The next whole message, or None: more bytes are needed.
 
@@ -1806,6 +1899,7 @@ cdef class Reader:
     def __iter__(self):
         return self
 
+    @cython.critical_section
     def __next__(self):
         cdef object message = self.take_quick()
         if message is None:
@@ -1814,7 +1908,23 @@ cdef class Reader:
                 raise StopIteration
         return message
 
+    cdef int check_free(self) except -1:
+        if self.in_use:
+            raise RuntimeError("this Reader is being used, by another thread or by what it calls; "
+                               "each thread wants one of its own, or a lock")
+        return 0
+
     cdef object next_message(self):
+        self.check_free()
+        self.in_use = self.is_busy = True
+        try:
+            return self.any_message()
+        finally:
+            self.in_use = False
+            self.is_busy = (self.is_server or self.failure is not None
+                            or self.partial is not None)
+
+    cdef object any_message(self):
         cdef object message
         if self.failure is not None:
             raise self.failure
@@ -1843,7 +1953,6 @@ cdef class Reader:
 
     cdef object fail(self, object error):
         self.failure = error
-        self.is_busy = True
         raise error
 
     cdef object wait(self, const hr_stop *stop):
@@ -1963,7 +2072,6 @@ cdef class Reader:
         frame = self.at
         self.take(d.used)
         self.partial = message
-        self.is_busy = True
         self.form = form
         self.items = None
         if form != bulk.INTO_BATCHES:
@@ -1987,7 +2095,6 @@ cdef class Reader:
         self.value = new_bytes(NULL, <Py_ssize_t>self.value_room)
         message.c_size = head + self.value_size
         self.partial = message
-        self.is_busy = True
         self.take(head)
         return 0
 
@@ -2011,7 +2118,6 @@ cdef class Reader:
         Py_XDECREF(self.value)
         self.value = NULL
         self.partial = None
-        self.is_busy = self.is_server
         return message
 
     cdef object resume(self):
@@ -2041,7 +2147,6 @@ cdef class Reader:
                 return self.fail(error_of(&stop, kind_of(message), self.taken - used))
         put_items(message, self.form, self.items, &self.cursor, self.items_size)
         self.partial = None
-        self.is_busy = self.is_server
         self.items = None
         return message
 
