@@ -140,6 +140,12 @@ fuzz-with:
 	$(call c_build,build/fuzz-$(FUZZ_CC),$(FUZZ_CC),$(SANITIZED) -DHOTROD_FUZZ_RUNS=$(FUZZ_RUNS))
 	@$(TOOLS) ctest --test-dir build/fuzz-$(FUZZ_CC) -V -R '^fuzz_' --timeout 3600
 
+# A hundredth of FUZZ_RUNS for each target. Led by coverage where there is an atheris for this Python.
+.PHONY: fuzz-python
+fuzz-python: build ## fuzzing of the entry points in Python: atheris, else random mutations (FUZZ_RUNS=...)
+	@$(PIP) install --group fuzz || echo 'no atheris for this Python'
+	nice $(BIN)/python tests/fuzz/fuzz_python.py $$(($(FUZZ_RUNS) / 100))
+
 LEAK_RUNS ?= 100
 .PHONY: leaks
 leaks: build ## memory and references that any use of any message keeps: a table (LEAK_RUNS=...)
@@ -287,6 +293,7 @@ gen: build ## write the generated files anew
 	$(BIN)/python tools/gen_sync.py
 	$(BIN)/python tools/gen_config.py
 	$(BIN)/python tools/dist_check.py list --write
+	$(BIN)/python tests/bad_inputs.py
 
 .PHONY: gen-check
 gen-check: build ## fail when a generated file is stale

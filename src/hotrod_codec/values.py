@@ -87,7 +87,7 @@ class Duration:
         elif isinstance(value, int):
             nanoseconds = value * 10**9
         elif isinstance(value, float):
-            if math.isnan(value) or math.isinf(value):
+            if not math.isfinite(value * 10**9):
                 raise EncodeError(f"{value} is no duration", field=field)
             nanoseconds = math.ceil(value * 10**9)
             if abs(value) >= 1e-3:  # a float holds about 16 digits: take no noise for nanoseconds
@@ -387,5 +387,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
+            if not hasattr(value, "__index__"):
+                raise TypeError(f"{name}: expected int, got {type(value).__name__}")
             if not 0 <= value < 2**63:
                 raise ValueError(f"{name}: {value} is not within 0 and 2**63 - 1")

@@ -110,13 +110,13 @@ class Event(Response): ...
 
 @final
 class RequestContext:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         op: Op | str,
         version: Version | int | str = "4.1",
         flags: int = 0,
         intelligence: int = 1,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def op(self) -> Op: ...
     @property
