@@ -746,7 +746,7 @@ def shown(outcome: str) -> str:
 
 
 def document(found: Sequence[Bad]) -> str:
-    """docs/bad-inputs.md with its last part anew. Entry points with the same outcome share a row."""
+    """docs/bad-inputs.md, its last part anew. Entry points with the same outcome share a row."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for each in found:
         row = (each.area, cell(each.what), shown(each.outcome()))

@@ -18,7 +18,6 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Pages that need no samples: tables, and pages that only point to a document elsewhere.
 WITHOUT_SAMPLES = {
     "architecture.md",
-    "bad-inputs.md",
     "benchmarks.md",
     "changelog.md",
     "comparison.md",
