@@ -140,6 +140,8 @@ class BytesMarshaller(_Base):
 
     def encode(self, value: Buffer, /) -> bytes:
         """A copy as bytes; TypeError unless it is bytes-like."""
+        if type(value) is bytes:
+            return value
         try:
             return _bytes(value)
         except TypeError:
@@ -147,7 +149,7 @@ class BytesMarshaller(_Base):
 
     def decode(self, data: Buffer, /) -> bytes:
         """The bytes themselves."""
-        return _bytes(data)
+        return data if type(data) is bytes else _bytes(data)
 
 
 class _TextBase(_Base):

@@ -349,6 +349,51 @@ def test_an_iteration_goes_on_when_a_connection_breaks(
     assert sorted(found) == sorted(KEYS)
 
 
+def test_an_iteration_asks_one_batch_ahead(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    cache = make(server).cache()
+    cache.put_all({key: key for key in KEYS})
+    entries = cache.entries(batch_size=10)
+    found = [next(entries)]
+    for batch in range(1, 4):
+        deadline = time.monotonic() + 5
+        # A loop that does not run sends nothing: it does while something else is asked for.
+        while server.requests[Op.ITERATION_NEXT] < batch + 1 and time.monotonic() < deadline:
+            cache.get("a")
+        time.sleep(0.05)
+        assert server.requests[Op.ITERATION_NEXT] == batch + 1
+        found += [next(entries) for _ in range(10)]
+    found += list(entries)
+    assert sorted(found) == sorted((key, key) for key in KEYS)
+
+
+def test_an_iteration_asks_servers_side_by_side(
+    cluster: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    cache = make(cluster).cache()
+    cache.put_all({key: key for key in KEYS})
+    entries = cache.entries(batch_size=10)
+    found = [next(entries) for _ in range(21)]
+    assert cluster.requests[Op.ITERATION_START] == 3
+    found += list(entries)
+    assert sorted(found) == sorted((key, key) for key in KEYS)
+    assert cluster.requests[Op.ITERATION_START] == 3
+
+
+def test_an_iteration_of_some_servers_that_is_left_is_ended_at_all(
+    cluster: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    cache = make(cluster).cache()
+    cache.put_all({key: key for key in KEYS})
+    entries = cache.entries(batch_size=10)
+    for _ in range(25):
+        next(entries)
+    entries.close()
+    assert cluster.requests[Op.ITERATION_END] == cluster.requests[Op.ITERATION_START] == 3
+    assert cache.get(KEYS[0]) == KEYS[0]
+
+
 def test_an_iteration_that_is_left_is_ended(
     server: EmbeddedServer, make: Callable[..., Any]
 ) -> None:

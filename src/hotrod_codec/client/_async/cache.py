@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
-from hotrod_codec import EntryBatch, Response, segment_of
+from hotrod_codec import EntryBatch, Response, segments_of
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.following import AsyncQueryListener
 from hotrod_codec.client._async.iteration import KEYS_ONLY, Iteration
@@ -687,9 +687,9 @@ class AsyncCache(Generic[K, V]):
         keys_only = KEYS_ONLY if self._state.version >= Version.V2_4 else None
         iteration = self._iterate(segments, batch_size, progress, keys_only)
         async with aclosing(iteration.batches()) as batches:
-            async for batch in batches:
-                for entry in batch:
-                    yield decode(entry.key)
+            async for found, _ in batches:
+                for key in found:
+                    yield decode(key)
 
     async def values(
         self,
@@ -699,10 +699,11 @@ class AsyncCache(Generic[K, V]):
         progress: Callable[[int, float], None] | None = None,
     ) -> AsyncGenerator[V, None]:
         """All values; arguments as for `entries`."""
-        every = self.entries(segments=segments, batch_size=batch_size, progress=progress)
-        async with aclosing(every) as entries:
-            async for _, value in entries:
-                yield value
+        decode = self._decode_value
+        async with aclosing(self._columns(segments, batch_size, progress)) as batches:
+            async for _, found in batches:
+                for value in found:
+                    yield decode(value)
 
     async def entries(
         self,
@@ -726,18 +727,32 @@ class AsyncCache(Generic[K, V]):
 
         Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET 0x19.
         """
+        decode_key, decode_value = self._keys.decode, self._decode_value
+        columns = self._columns(segments, batch_size, progress, filter_factory, filter_params)
+        async with aclosing(columns) as batches:
+            async for keys, values in batches:
+                for key, value in zip(keys, values, strict=True):
+                    yield decode_key(key), decode_value(value)
+
+    async def _columns(
+        self,
+        segments: Collection[int] | None,
+        batch_size: int | None,
+        progress: Callable[[int, float], None] | None,
+        filter_factory: str | None = None,
+        filter_params: Sequence[bytes] = (),
+    ) -> AsyncGenerator[tuple[list[bytes], list[bytes]], None]:
+        """Keys and values, batch by batch."""
         if not self._ready:
             await self._prepare()
-        decode_key, decode_value = self._keys.decode, self._decode_value
         if self._state.version < Version.V2_3:
-            for key, value in (await self._any(Op.BULK_GET, count=0)).entries:
-                yield decode_key(key), decode_value(value)
+            found = (await self._any(Op.BULK_GET, count=0)).entries
+            yield [key for key, _ in found], [value for _, value in found]
             return
         iteration = self._iterate(segments, batch_size, progress, filter_factory, filter_params)
         async with aclosing(iteration.batches()) as batches:
             async for batch in batches:
-                for entry in batch:
-                    yield decode_key(entry.key), decode_value(entry.value)
+                yield batch
 
     async def entries_with_metadata(
         self,
@@ -752,7 +767,7 @@ class AsyncCache(Generic[K, V]):
         if self._state.version < Version.V2_5:
             raise EncodeError("iterations tell metadata from version 2.5 on", field="metadata")
         decode_key, decode_value = self._keys.decode, self._decode_value
-        iteration = self._iterate(segments, batch_size, progress, metadata=True)
+        iteration = self._iterate(segments, batch_size, progress, metadata=True, into="pairs")
         async with aclosing(iteration.batches()) as batches:
             async for batch in batches:
                 for entry in batch:
@@ -786,7 +801,7 @@ class AsyncCache(Generic[K, V]):
         filter_params: Sequence[bytes] = (),
         *,
         metadata: bool = False,
-        into: Into = "pairs",
+        into: Into = "lists",
     ) -> Iteration:
         size = self._dispatcher.configuration.batch_size if batch_size is None else batch_size
         fields: dict[str, Any] = {"batch_size": size}
@@ -800,25 +815,27 @@ class AsyncCache(Generic[K, V]):
             self._header,
             fields,
             segments=segments,
-            segment_of_key=self._segment_of_key(),
+            segments_of_keys=self._segments_of_keys(),
             progress=progress,
             into=into,
         )
 
-    def _segment_of_key(self) -> Callable[[bytes], int] | None:
-        """How to tell the segment of a key that the server sends; None: not to be told."""
+    def _segments_of_keys(self) -> Callable[[list[bytes]], Collection[int]] | None:
+        """How to tell the segments of keys that the server sends; None: not to be told."""
         count = len(self._state.routing.segments)
         if not count:
             return None
         if self._stored_key is not None:
             stored_key, decode = self._stored_key, self._keys.decode
-            return lambda key: segment_of(stored_key(decode(key)), count)
+            return lambda keys: segments_of(
+                [stored_key(decode(key)) for key in keys], count
+            ).tolist()
         stored = self._state.key_type
         sent = self._keys.media_type.name
         if stored is None and self._state.version == Version.V2_8:
             return None  # the server converts, and does not tell from what
         if stored is None or stored.name in (sent, "application/octet-stream"):
-            return lambda key: segment_of(key, count)
+            return lambda keys: segments_of(keys, count).tolist()
         return None
 
     # ---- queries

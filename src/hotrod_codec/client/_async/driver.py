@@ -44,7 +44,7 @@ from hotrod_codec.errors import (
 from hotrod_codec.ops import Op, Version
 from hotrod_codec.values import ServerAddress
 
-__all__ = ["Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
+__all__ = ["Ahead", "Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
 
 logger = logging.getLogger(__name__)
 
@@ -437,6 +437,28 @@ class Connection(asyncio.BufferedProtocol):
         await asyncio.shield(self._gone)
 
 
+class Ahead:
+    """A request whose answer is wanted later. Nobody else has to wait for it meanwhile.
+
+    Args:
+        limit: Seconds that the answer may take.
+    """
+
+    def __init__(self, connection: Connection, call: Call, limit: float) -> None:
+        self._task = asyncio.get_running_loop().create_task(
+            connection.request(call, clock() + limit)
+        )
+        self._task.add_done_callback(_look_at)
+
+    async def take(self) -> Response:
+        """The answer; see Connection.request."""
+        return await self._task
+
+    def drop(self) -> None:
+        """It is not wanted any more."""
+        self._task.cancel()
+
+
 class _Home:
     """The connections of one event loop, and what depends on them."""
 
@@ -742,8 +764,8 @@ async def _close(home: _Home) -> None:
         await asyncio.wait([asyncio.ensure_future(c.gone()) for c in connections], timeout=1)
 
 
-def _look_at(task: asyncio.Task[Connection]) -> None:
-    """A connection that failed and for which nobody waits any more is no news."""
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """What failed when nobody waited for it any more is no news."""
     if not task.cancelled():
         task.exception()
 

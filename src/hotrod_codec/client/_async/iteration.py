@@ -1,19 +1,19 @@
 """Iterations: all entries of a cache, each exactly once, though servers come and go meanwhile.
 
-One server after the other is asked for the segments that it owns. When one fails, the segments
-that it had not finished are asked for elsewhere, and the keys that it had told of them already are
-skipped: so many keys are remembered, no more.
+The servers are asked side by side, each for the segments that it owns, and each of them is asked
+for its next batch before the last one is given out: so one batch of each waits, and no more. When
+one fails, the segments that it had not finished are asked for elsewhere, and the keys that it had
+told of them already are skipped: so many keys are remembered, no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import suppress
 from typing import Any
 
-from hotrod_codec import Response
 from hotrod_codec.client._async.dispatch import Dispatcher
-from hotrod_codec.client._async.driver import Connection, clock
+from hotrod_codec.client._async.driver import Ahead, Connection, clock
 from hotrod_codec.client.cluster import CacheState, Call, may_retry
 from hotrod_codec.client.session import ConnectError, Header, Into
 from hotrod_codec.errors import HotRodError, TransportError
@@ -29,6 +29,27 @@ _MOST_REPEATED = 10_000
 """Entries that one server may tell twice. It repeats those that another one told of before; for
 the others there is no reason but that the cluster changes meanwhile."""
 
+_MOST_SERVERS = 8
+"""How many are asked side by side."""
+
+
+class _Part:
+    """What one server is asked for.
+
+    Args:
+        segments: Which; None: all.
+        may_repeat: How many entries it may tell that were told before.
+    """
+
+    def __init__(self, server: ServerAddress, segments: set[int] | None, may_repeat: int) -> None:
+        self.server = server
+        self.segments = segments
+        self.may_repeat = may_repeat
+        self.connection: Connection | None = None
+        self.iteration_id: str | None = None
+        self.ahead: Ahead | None = None
+        self.generation = 0
+
 
 class Iteration:
     """One pass over a cache.
@@ -36,10 +57,10 @@ class Iteration:
     Args:
         fields: Of ITERATION_START, but for segments.
         segments: Only these; None: all.
-        segment_of_key: The segment of a key as it comes from the server; None: not known here.
+        segments_of_keys: The segments of keys as they come from the server; None: not known here.
         progress: Called after each batch with the number of entries so far and the share of the
             segments that are finished, 0 to 1.
-        into: What each batch becomes.
+        into: What each batch becomes: "pairs", "lists" or "batch".
     """
 
     def __init__(
@@ -50,16 +71,16 @@ class Iteration:
         fields: dict[str, Any],
         *,
         segments: Collection[int] | None,
-        segment_of_key: Callable[[bytes], int] | None,
+        segments_of_keys: Callable[[list[bytes]], Collection[int]] | None,
         progress: Callable[[int, float], None] | None,
-        into: Into = "pairs",
+        into: Into = "lists",
     ) -> None:
         self._dispatcher = dispatcher
         self._state = state
         self._header = header
         self._fields = fields
         self._into: Into = into
-        self._segment_of_key = segment_of_key
+        self._segments_of_keys = segments_of_keys
         self._progress = progress
         self._given = None if segments is None else set(segments)
         count = len(state.routing.segments)
@@ -67,124 +88,197 @@ class Iteration:
         self._total = len(self._todo)
         self._ended = False
         self._entries = 0
-        self._seen: dict[int, set[bytes]] = {}
+        self._parts: list[_Part] = []
+        # The keys that came, and of each batch its keys and its segments that are not finished.
+        self._seen: set[bytes] = set()
+        self._batches: list[tuple[set[bytes], set[int]]] = []
         self._tried: list[ServerAddress] = []
         self._failures = 0
-        self._may_repeat = 0
 
     async def batches(self) -> AsyncGenerator[Any, None]:
         """What the servers send, batch by batch, without what they sent before."""
-        while not self._is_done():
-            server, segments = self._next_part()
-            try:
-                async with aclosing(self._ask(server, segments)) as parts:
-                    async for batch in parts:
-                        if len(batch):
-                            self._failures = 0
-                        yield batch
-            except HotRodError as error:
-                self._failures += 1
-                if self._failures > self._dispatcher.configuration.max_retries:
-                    raise
-                if self._dispatcher.driver.closed or not _may_go_on(error):
-                    raise
-                self._tried.append(server)
-                if isinstance(error, ConnectError):
-                    self._dispatcher.cluster.server_failed(server, clock())
+        try:
+            while not self._is_done():
+                self._share_out()
+                for part in list(self._parts):
+                    batch = None
+                    try:
+                        batch = await self._next(part)
+                    except HotRodError as error:
+                        await self._leave(part)
+                        self._raise_unless_again(part, error)
+                        continue
+                    if batch is None:
+                        await self._leave(part)
+                        continue
+                    if _length(batch):
+                        self._failures = 0
+                    yield batch
+        finally:
+            for part in list(self._parts):
+                await self._leave(part)
 
     def _is_done(self) -> bool:
         return not self._todo if self._total else self._ended
 
-    def _next_part(self) -> tuple[ServerAddress, set[int] | None]:
-        """A server, and the segments to ask it for; None: all that there are."""
-        cluster, state = self._dispatcher.cluster, self._state
+    def _raise_unless_again(self, part: _Part, error: HotRodError) -> None:
+        self._failures += 1
+        if self._failures > self._dispatcher.configuration.max_retries:
+            raise error
+        if self._dispatcher.driver.closed or not _may_go_on(error):
+            raise error
+        self._tried.append(part.server)
+        if isinstance(error, ConnectError):
+            self._dispatcher.cluster.server_failed(part.server, clock())
+
+    # ---- who is asked for what
+
+    def _share_out(self) -> None:
+        """See to it that somebody is asked for every segment that is not finished."""
         if not self._total:
-            return cluster.choose(state, None, self._tried, clock()), self._given
-        owned = state.routing.segments
-        first = min(self._todo)
-        known = len(owned) > max(self._todo)
+            if not self._parts:
+                self._begin(self._any_server(), self._given)
+            return
+        free = self._todo.difference(*(part.segments or () for part in self._parts))
+        while free and len(self._parts) < _MOST_SERVERS:
+            server, segments = self._next_share(free)
+            self._begin(server, segments)
+            free -= segments
+
+    def _next_share(self, free: set[int]) -> tuple[ServerAddress, set[int]]:
+        """A server, and those of its segments that nobody is asked for."""
+        owned = self._state.routing.segments
+        first = min(free)
+        known = len(owned) > max(free)
         owners = [s for s in owned[first] if s not in self._tried] if known else []
         if not owners:
-            return cluster.choose(state, None, self._tried, clock()), set(self._todo)
+            return self._any_server(), set(free)
         server = owners[0]
-        return server, {s for s in self._todo if server in owned[s][:1]} | {first}
+        return server, {s for s in free if server in owned[s][:1]} | {first}
 
-    async def _ask(
-        self, server: ServerAddress, segments: set[int] | None
-    ) -> AsyncGenerator[Any, None]:
-        driver = self._dispatcher.driver
+    def _any_server(self) -> ServerAddress:
+        return self._dispatcher.cluster.choose(self._state, None, self._tried, clock())
+
+    def _begin(self, server: ServerAddress, segments: set[int] | None) -> None:
+        self._parts.append(_Part(server, segments, _MOST_REPEATED + len(self._seen)))
+
+    # ---- one server
+
+    async def _next(self, part: _Part) -> Any:
+        """Its next batch; None: that was all."""
+        if part.ahead is None:
+            await self._open(part)
+        assert part.ahead is not None
+        ahead, part.ahead = part.ahead, None
+        answer = await ahead.take()
+        self._dispatcher.learn(self._state, answer, part.generation)
+        answer.raise_for_status()
+        if answer.status == Status.INVALID_ITERATION:
+            part.iteration_id = None
+            raise TransportError("the server does not know the iteration any more")
+        entries = answer.entries
+        count = _length(entries)
+        if not count:
+            self._finish(answer.finished_segments)
+            self._finish(part.segments or ())
+            self._ended = True
+            self._report()
+            return None
+        self._ask_ahead(part)
+        batch = self._without_seen(entries)
+        fresh = _length(batch)
+        part.may_repeat -= count - fresh
+        if part.may_repeat < 0:
+            raise TransportError("the server repeats the same entries for ever")
+        self._finish(answer.finished_segments)
+        self._entries += fresh
+        self._report()
+        return batch
+
+    async def _open(self, part: _Part) -> None:
         limit = self._dispatcher.configuration.request_timeout
-        connection = await driver.hold(server, clock() + limit)
-        self._may_repeat = _MOST_REPEATED + sum(map(len, self._seen.values()))
-        iteration_id = None
+        part.connection = await self._dispatcher.driver.hold(part.server, clock() + limit)
+        fields = self._fields
+        if part.segments is not None:
+            fields = fields | {"segments": sorted(part.segments)}
+        call = self._call(Op.ITERATION_START, fields)
+        part.iteration_id = (await self._dispatcher.ask(part.connection, call)).iteration_id
+        self._ask_ahead(part)
+
+    def _ask_ahead(self, part: _Part) -> None:
+        assert part.connection is not None
+        part.generation = self._dispatcher.cluster.generation
+        call = self._call(Op.ITERATION_NEXT, {"iteration_id": part.iteration_id}, self._into)
+        limit = self._dispatcher.configuration.request_timeout
+        part.ahead = Ahead(part.connection, call, limit)
+
+    async def _leave(self, part: _Part) -> None:
+        """End what is not ended, and forget the part."""
+        self._parts.remove(part)
+        connection = part.connection
+        if connection is None:
+            return
         try:
-            fields = self._fields
-            if segments is not None:
-                fields = fields | {"segments": sorted(segments)}
-            iteration_id = (await self._call(connection, Op.ITERATION_START, fields)).iteration_id
-            while True:
-                answer = await self._call(
-                    connection, Op.ITERATION_NEXT, {"iteration_id": iteration_id}
-                )
-                if answer.status == Status.INVALID_ITERATION:
-                    iteration_id = None
-                    raise TransportError("the server does not know the iteration any more")
-                batch = self._without_seen(answer.entries)
-                self._may_repeat -= len(answer.entries) - len(batch)
-                if self._may_repeat < 0:
-                    raise TransportError("the server repeats the same entries for ever")
-                finished = answer.finished_segments
-                self._finish(finished)
-                if not len(answer.entries):
-                    self._finish(segments or ())
-                    self._ended = True
-                    self._report()
-                    return
-                self._entries += len(batch)
-                self._report()
-                yield batch
+            if part.ahead is not None:
+                part.ahead.drop()
+            if part.iteration_id is not None and connection.usable:
+                # The server may forget it. If it does not hear that, it will in a few minutes.
+                call = self._call(Op.ITERATION_END, {"iteration_id": part.iteration_id})
+                with suppress(HotRodError):
+                    await self._dispatcher.ask(connection, call)
         finally:
-            if iteration_id is not None and connection.usable:
-                await self._end(connection, iteration_id)
-            driver.let_go(connection)
+            self._dispatcher.driver.let_go(connection)
 
-    async def _call(self, connection: Connection, op: Op, fields: dict[str, Any]) -> Response:
-        into: Into = self._into if op is Op.ITERATION_NEXT else "pairs"
-        call = Call(op, self._state, self._header, fields, into=into)
-        return await self._dispatcher.ask(connection, call)
-
-    async def _end(self, connection: Connection, iteration_id: str) -> None:
-        """The server may forget it. If it does not hear that, it will in a few minutes."""
-        with suppress(HotRodError):
-            await self._call(connection, Op.ITERATION_END, {"iteration_id": iteration_id})
+    def _call(self, op: Op, fields: dict[str, Any], into: Into = "pairs") -> Call:
+        return Call(op, self._state, self._header, fields, into=into)
 
     # ---- once and not twice
 
     def _without_seen(self, entries: Any) -> Any:
         """The entries of a batch that did not come before; all of them are remembered."""
-        if self._into != "pairs":
+        if self._into == "batch":
             return entries
-        seen, segment_of_key = self._seen, self._segment_of_key
-        fresh = []
-        for entry in entries:
-            segment = -1 if segment_of_key is None else segment_of_key(entry.key)
-            keys = seen.get(segment)
-            if keys is None:
-                keys = seen[segment] = set()
-            if entry.key not in keys:
-                keys.add(entry.key)
-                fresh.append(entry)
-        return fresh
+        keys = entries[0] if self._into == "lists" else [entry.key for entry in entries]
+        new = set(keys)
+        if len(new) < len(keys) or not new.isdisjoint(self._seen):
+            entries = self._fresh(entries, keys)
+            new -= self._seen
+        self._seen |= new
+        if self._segments_of_keys is not None and new:
+            self._batches.append((new, set(self._segments_of_keys(list(new)))))
+        return entries
 
-    def _finish(self, segments: Sequence[int] | set[int]) -> None:
-        for segment in segments:
-            self._todo.discard(segment)
-            self._seen.pop(segment, None)
+    def _fresh(self, entries: Any, keys: list[bytes]) -> Any:
+        # Of those that come twice in one batch, the first.
+        first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._seen}
+        places = sorted(first.values())
+        if self._into == "lists":
+            return tuple([column[i] for i in places] for column in entries)
+        return [entries[i] for i in places]
+
+    def _finish(self, segments: Collection[int]) -> None:
+        if not segments:
+            return
+        self._todo.difference_update(segments)
+        still: list[tuple[set[bytes], set[int]]] = []
+        for batch in self._batches:
+            keys, open_segments = batch
+            open_segments.difference_update(segments)
+            if open_segments:
+                still.append(batch)
+            else:
+                self._seen -= keys
+        self._batches = still
 
     def _report(self) -> None:
         if self._progress is not None:
             share = 1 - len(self._todo) / self._total if self._total else float(self._ended)
             self._progress(self._entries, share)
+
+
+def _length(entries: Any) -> int:
+    """How many there are in a batch of any form."""
+    return len(entries[0]) if type(entries) is tuple else len(entries)
 
 
 def _may_go_on(error: HotRodError) -> bool:

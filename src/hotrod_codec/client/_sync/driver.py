@@ -48,7 +48,7 @@ from hotrod_codec.errors import (
 from hotrod_codec.ops import Op, Version
 from hotrod_codec.values import ServerAddress
 
-__all__ = ["Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
+__all__ = ["Ahead", "Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,14 @@ class _Slot:
 
     def fail(self, error: Exception, /) -> None:
         self.result = error
+
+
+def _answer(slot: _Slot) -> Response:
+    result = slot.result
+    if isinstance(result, Exception):
+        raise result
+    assert result is not None
+    return result
 
 
 class Connection:
@@ -148,26 +156,50 @@ class Connection:
             self._take()  # with the limit that sending has set
             while slot.result is None:
                 self._receive(deadline)
-        except (NotSentError, EncodeError, TypeError):  # of submit: nothing has changed
-            self.at_rest = True
-            raise
-        except TransportError as error:
-            self._lose(error)
-        except TimeoutError:
-            session.abandon(session.last_id)
-            self.at_rest = True
-            raise RequestTimeoutError(
-                f"{op.name}: no answer from {name_of(self.server)} in time"
-            ) from None
-        except BaseException:
-            self.abort("interrupted")
-            raise
+        except BaseException as error:
+            self._end(op, error)
         self.at_rest = True
-        result = slot.result
-        if isinstance(result, Exception):
-            raise result
-        assert result is not None
-        return result
+        return _answer(slot)
+
+    def begin(self, call: Call, deadline: float) -> _Slot:
+        """Send a request; `finish` has its answer."""
+        slot = _Slot()
+        topology_id = call.state.routing.topology_id
+        self.at_rest = False
+        try:
+            data = self.session.submit(
+                call.op, slot, deadline, topology_id, call.header, call.fields, call.into
+            )
+            self._send(data, deadline)
+        except BaseException as error:
+            self._end(call.op, error)
+        return slot
+
+    def finish(self, slot: _Slot, op: Op, deadline: float) -> Response:
+        """The answer to what was begun last; as `ask`."""
+        try:
+            while slot.result is None:
+                self._receive(deadline)
+        except BaseException as error:
+            self._end(op, error)
+        self.at_rest = True
+        return _answer(slot)
+
+    def _end(self, op: Op, error: BaseException) -> None:
+        """What becomes of the connection when a request ends with an error, and of that."""
+        if isinstance(error, NotSentError | EncodeError | TypeError):  # of submit: nothing changed
+            self.at_rest = True
+            raise error
+        if isinstance(error, TransportError):
+            self._lose(error)
+        elif isinstance(error, TimeoutError):
+            self.session.abandon(self.session.last_id)
+            self.at_rest = True
+            text = f"{op.name}: no answer from {name_of(self.server)} in time"
+            raise RequestTimeoutError(text) from None
+        else:
+            self.abort("interrupted")
+            raise error
 
     def _send(self, data: bytes, deadline: float) -> None:
         """Send all of it, or lose the connection: half a request is of no use to anybody."""
@@ -299,6 +331,28 @@ class Connection:
         self.session.failure = TransportError("the connection belongs to the parent process")
         with contextlib.suppress(OSError):
             os.close(self._sock.detach())
+
+
+class Ahead:
+    """A request whose answer is wanted later. The connection has to be nobody else's.
+
+    Args:
+        limit: Seconds that sending it may take, and its answer from the time when it is wanted.
+    """
+
+    def __init__(self, connection: Connection, call: Call, limit: float) -> None:
+        self._connection = connection
+        self._op = call.op
+        self._limit = limit
+        self._slot = connection.begin(call, clock() + limit)
+
+    def take(self) -> Response:
+        """The answer; see Connection.request."""
+        return self._connection.finish(self._slot, self._op, clock() + self._limit)
+
+    def drop(self) -> None:
+        """It is not wanted any more."""
+        self._connection.session.abandon(self._connection.session.last_id)
 
 
 def _is_readable(sock: socket.socket) -> bool:
