@@ -297,6 +297,17 @@ def test_switching_by_hand() -> None:
     assert c.choose(state, None, (), 0.0) == A
 
 
+def test_switching_by_hand_to_a_cluster_that_was_dead() -> None:
+    c = cluster(A, clusters={"nyc": "c:1"})
+    state = c.cache("x")
+    c.server_failed(A, 0.0)
+    assert c.choose(state, None, (), 1.0) == C
+    assert c.switch("")
+    assert c.choose(state, None, (), 2.0) == A
+    c.server_failed(A, 3.0)
+    assert c.choose(state, None, (), 4.0) == C
+
+
 # ---- trying again -------------------------------------------------------------------------------
 
 

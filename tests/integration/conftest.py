@@ -35,6 +35,7 @@ from integration.embedded import EMBEDDED, Embedded
 from integration.infinispan import HOST, LEGACY, MODERN, OLDER, Infinispan
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target, versions_of
+from integration.tokens import introspection_service
 
 RUN = secrets.token_hex(3)
 DEADLINE = 240
@@ -253,7 +254,13 @@ class Servers:
             self.stop()
             server: Infinispan | Embedded
             if version == EMBEDDED:
-                server = Embedded(nodes=nodes, auth=auth, tls=tls, certificates=certificates)
+                server = Embedded(
+                    nodes=nodes,
+                    auth=auth,
+                    tls=tls,
+                    certificates=certificates,
+                    tokens=introspection is not None,
+                )
             else:
                 server = Infinispan(
                     version,
@@ -360,6 +367,13 @@ def node(addresses: list[ServerAddress], target: Target, outcomes: Outcomes) -> 
     with Peer(addresses[0], target, outcomes.sightings) as peer:
         yield peer
         peer.check_in_step()
+
+
+@pytest.fixture(scope="session")
+def introspection() -> Iterator[str]:
+    """The URL of a service that knows one token."""
+    with introspection_service() as url:
+        yield url
 
 
 @pytest.fixture

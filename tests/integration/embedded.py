@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hotrod_codec import EmbeddedServer
 from hotrod_codec.server import CacheConfiguration
-from integration.infinispan import PASSWORD, SASL_MECHANISMS, USER
+from integration.infinispan import PASSWORD, SASL_MECHANISMS, TOKEN, USER
 
 EMBEDDED = "embedded"
 
@@ -48,17 +48,23 @@ class Embedded:
         auth: bool = False,
         tls: bool = False,
         certificates: bool = False,
+        tokens: bool = False,
     ) -> None:
         self._nodes = nodes
         self._tls = tls
         self._certificates = certificates
-        mechanisms = ["EXTERNAL"] if certificates else SASL_MECHANISMS.split()
+        mechanisms = SASL_MECHANISMS.split()
+        if certificates:
+            mechanisms = ["EXTERNAL"]
+        elif tokens:
+            mechanisms = ["OAUTHBEARER"]
         self._server = EmbeddedServer(
             nodes=nodes,
             caches=_CACHES,
             default_cache="octets",
             tasks={"greeting": _greeting},
             users={USER: PASSWORD} if auth else None,
+            tokens={TOKEN: USER} if tokens else None,
             mechanisms=mechanisms if auth else None,
             server_name="hotrod-codec",
             tls=str(CERTIFICATES / "server.pem") if tls else None,

@@ -46,6 +46,7 @@ LEGACY = "9.4.19.Final"
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "tester", "secret"
+TOKEN = "token-of-the-tester"
 STORE_PASSWORD = "changeit"
 _STORE = ("-storetype", "PKCS12", "-storepass", STORE_PASSWORD)
 SASL_MECHANISMS = (
@@ -268,7 +269,7 @@ def _cache_elements(cluster: bool) -> str:
     return "\n    ".join(elements)
 
 
-def _make_key(folder: Path, name: str, owner: str) -> Path:
+def make_key(folder: Path, name: str, owner: str) -> Path:
     """Make a key (name.pfx) of `owner` and return its certificate as PEM."""
     certificate = folder / f"{name}.pem"
     common = ["-alias", name, "-keystore", str(folder / f"{name}.pfx"), *_STORE]
@@ -293,7 +294,7 @@ def _make_key(folder: Path, name: str, owner: str) -> Path:
 
 def _make_client_key(folder: Path, classes: Path) -> Path:
     """Make the key of a client whom the server knows (trust.pfx); return it with certificate."""
-    known = _make_key(folder, "client", USER)
+    known = make_key(folder, "client", USER)
     trust = ["-keystore", str(folder / "trust.pfx"), *_STORE]
     run_tool("keytool", "-importcert", "-noprompt", "-alias", "client", "-file", str(known), *trust)
     secret = folder / "client-key.pem"
@@ -479,7 +480,7 @@ class Infinispan:
         classes = _own_classes(self.version, jars)
         class_path = os.pathsep.join([str(classes), str(_SERVICES), f"{jars}{os.sep}*"])
         if self._tls:
-            self.certificate = _make_key(folder, "server", "localhost")
+            self.certificate = make_key(folder, "server", "localhost")
             if self._certificates:
                 self.client_key = _make_client_key(folder, classes)
         deadline = time.monotonic() + self._wait

@@ -5,23 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
 from hotrod_codec import AuthenticationError, Op, Response, Status, sasl
 from integration.conftest import Servers
-from integration.infinispan import HOST, PASSWORD, SASL_MECHANISMS, USER
+from integration.infinispan import PASSWORD, SASL_MECHANISMS, TOKEN, USER
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 
 SERVER_NAME = "hotrod-codec"
 FULL = [str(name) for name in SASL_MECHANISMS.split()]
-TOKEN = "token-of-the-tester"
 LEGACY: list[str] = ["DIGEST-MD5", "CRAM-MD5"]
 
 pytestmark = pytest.mark.operation(Op.AUTH)
@@ -65,35 +61,6 @@ def token_taker(
     with Peer(server.addresses[0], target, outcomes.sightings) as peer:
         yield peer
         peer.check_in_step()
-
-
-class Introspection(BaseHTTPRequestHandler):
-    """Tells servers whose token one is. [RFC 7662]"""
-
-    def do_POST(self) -> None:
-        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        known = form["token"] == [TOKEN]
-        claims = {"active": known} | ({"username": USER} if known else {})
-        body = json.dumps(claims).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture(scope="session")
-def introspection() -> Iterator[str]:
-    """The URL of a service that knows one token."""
-    with ThreadingHTTPServer((HOST, 0), Introspection) as service:
-        thread = threading.Thread(target=service.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://{HOST}:{service.server_port}/introspect"
-        service.shutdown()
-        thread.join()
 
 
 def exchange(mechanism: str, **arguments: Any) -> sasl.ClientExchange:
@@ -238,7 +205,7 @@ def test_a_certificate_is_enough(certified: Peer, key: bytes) -> None:
 
 
 @pytest.mark.operation(Op.AUTH_MECH_LIST)
-@pytest.mark.versions(legacy=False, embedded=False)
+@pytest.mark.versions(legacy=False)
 def test_a_token_is_enough(token_taker: Peer, key: bytes) -> None:
     check_refused(token_taker)
     offered = token_taker.call(Op.AUTH_MECH_LIST, cache="").mechanisms
@@ -263,7 +230,7 @@ def test_servers_refuse_a_token_as_the_rfc_has_it(token_taker: Peer) -> None:
     check_refused(token_taker)
 
 
-@pytest.mark.versions(legacy=False, embedded=False)
+@pytest.mark.versions(legacy=False)
 def test_a_token_that_nobody_knows(token_taker: Peer) -> None:
     # Refused by a challenge, and by an error when that has been answered.
     client = sasl.client_exchange("OAUTHBEARER", token=TOKEN + "x")

@@ -11,7 +11,7 @@ from client.both import KINDS, connect
 from hotrod_codec import AuthenticationError, TransportError, Version
 from hotrod_codec.marshallers import BYTES
 from integration.conftest import Servers
-from integration.infinispan import PASSWORD, SASL_MECHANISMS, USER
+from integration.infinispan import PASSWORD, SASL_MECHANISMS, TOKEN, USER
 from integration.peers import Target
 
 LEGACY = ["DIGEST-MD5", "CRAM-MD5"]
@@ -38,6 +38,12 @@ def encrypted(target: Target, servers: Servers) -> Any:
 def certified(target: Target, servers: Servers) -> Any:
     """The same, and it wants certificates of clients."""
     return servers.get(target.server, auth=True, tls=True, certificates=True)
+
+
+@pytest.fixture
+def token_taker(target: Target, servers: Servers, introspection: str) -> Any:
+    """A server that wants a token."""
+    return servers.get(target.server, auth=True, introspection=introspection)
 
 
 def check(kind: str, server: Any, target: Target, key: bytes, **settings: Any) -> None:
@@ -131,3 +137,15 @@ def test_a_certificate_is_enough(certified: Any, target: Target, kind: str, key:
         sni_host_name="localhost",
         sasl_mechanisms=("EXTERNAL",),
     )
+
+
+@pytest.mark.versions(legacy=False, newest=True)
+def test_a_token_is_enough(token_taker: Any, target: Target, kind: str, key: bytes) -> None:
+    # Without TLS everybody could read it: it has to be asked for by name.
+    asked = {"sasl_mechanisms": "OAUTHBEARER"}
+    check(kind, token_taker, target, key, token=TOKEN, **asked)
+    with pytest.raises(AuthenticationError, match="OAUTHBEARER") as caught:
+        check(kind, token_taker, target, key, token="sw0rdfish", **asked)
+    assert "sw0rdfish" not in str(caught.value)
+    with pytest.raises(AuthenticationError, match="without TLS"):
+        check(kind, token_taker, target, key, token=TOKEN)

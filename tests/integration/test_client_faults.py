@@ -1,10 +1,11 @@
-"""The clients and a cluster whose nodes die and come back."""
+"""The clients and clusters whose nodes die and come back."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from hotrod_codec.errors import IllegalLifecycleStateError, NodeSuspectedError
 from hotrod_codec.marshallers import BYTES
 from integration.clusters import NODES, counted
 from integration.conftest import Servers
+from integration.embedded import EMBEDDED, Embedded
+from integration.infinispan import Infinispan
 from integration.load import SECONDS, Load, wait_until
 from integration.peers import Target
 
@@ -156,3 +159,52 @@ def test_all_nodes_are_started_anew(cluster: Any, settings: dict[str, Any], key:
             fresh = routing_of(newcomer)
         for survivor in survivors:
             survivor.check_with_new_servers(fresh)
+
+
+# ---- another cluster ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(target: Target, tmp_path: Path) -> Iterator[Any]:
+    """A server of its own, beside that of `servers`."""
+    server = Embedded() if target.server == EMBEDDED else Infinispan(target.server, folder=tmp_path)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.mark.versions(legacy=False)
+def test_another_cluster_serves_while_the_own_one_is_dead(
+    home: Any, servers: Servers, target: Target, key: bytes
+) -> None:
+    away = servers.address(target.server)
+    settings = {"clusters": {"away": {"addresses": [away]}}, "protocol_version": target.version}
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(connect(kind, addresses=home.addresses, **settings))
+            for kind in KINDS
+        ]
+        caches = [client.cache("octets", keys=BYTES, values=BYTES) for client in clients]
+        name = [key + kind.encode() for kind in KINDS]
+        for i, cache in enumerate(caches):
+            cache.put(name[i], b"home")
+            assert clients[i].current_cluster == ""
+        home.kill_node(0)
+        for i, cache in enumerate(caches):
+            assert cache.get(name[i]) is None
+            assert clients[i].current_cluster == "away"
+            cache.put(name[i], b"away")
+            assert cache.get_many([name[i]]) == [b"away"]
+        home.restart()
+        for i, cache in enumerate(caches):
+            assert cache.get(name[i]) == b"away"  # nobody goes back by themselves
+            assert clients[i].switch_to_default_cluster()
+            assert cache.get(name[i]) is None
+            cache.put(name[i], b"home again")
+            assert cache.get_all(name[i : i + 1]) == {name[i]: b"home again"}
+            assert clients[i].switch_to_cluster("away")
+            assert cache.get(name[i]) == b"away"
+            assert not clients[i].switch_to_cluster("nowhere")
+            assert clients[i].current_cluster == "away"

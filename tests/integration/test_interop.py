@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,9 +25,9 @@ from hotrod_codec.server.handler import Handler
 from integration import foreign
 from integration.clusters import told
 from integration.conftest import Servers
-from integration.embedded import EMBEDDED, Embedded
+from integration.embedded import CERTIFICATES, EMBEDDED, Embedded
 from integration.foreign import Foreign, ForeignClient, ForeignError
-from integration.infinispan import PASSWORD, USER
+from integration.infinispan import PASSWORD, STORE_PASSWORD, USER, make_key, run_tool
 from integration.outcomes import Outcomes
 from integration.peers import Peer, Target
 
@@ -362,6 +363,90 @@ def test_java_has_to_log_in(
         client("get", cache="text", format="text", key=text("k"))
 
 
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what Java and JavaScript need for TLS: whom to trust, and a key of one's own,
+    with a certificate that names USER."""
+    folder = tmp_path_factory.mktemp("keys")
+    store = ("-storetype", "PKCS12", "-storepass", STORE_PASSWORD, "-noprompt")
+    trusted = str(CERTIFICATES / "ca.pem")
+    for name, file in (("trust", trusted), ("client", str(make_key(folder, "client", USER)))):
+        target = str(folder / f"{name}-trust.pfx")
+        run_tool(
+            "keytool", "-importcert", "-file", file, "-alias", name, "-keystore", target, *store
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encrypted(keys: Path) -> Iterator[dict[bool, EmbeddedServer]]:
+    """Servers that speak TLS: one takes passwords, and one certificates."""
+    common: dict[str, Any] = {"caches": {"text": "text/plain"}, "server_name": SERVER_NAME}
+    tls = str(CERTIFICATES / "server.pem")
+    with (
+        EmbeddedServer(tls=tls, users={USER: PASSWORD}, **common) as by_password,
+        EmbeddedServer(
+            tls=tls, client_ca=str(keys / "client.pem"), mechanisms=["EXTERNAL"], **common
+        ) as by_certificate,
+    ):
+        yield {False: by_password, True: by_certificate}
+
+
+def java_tls(keys: Path, *, certificate: bool) -> dict[str, str]:
+    properties = {
+        "use_ssl": "true",
+        "sni_host_name": "localhost",
+        "trust_store_file_name": str(keys / "trust-trust.pfx"),
+        "trust_store_type": "PKCS12",
+        "trust_store_password": STORE_PASSWORD,
+    }
+    if certificate:
+        properties |= {
+            "key_store_file_name": str(keys / "client.pfx"),
+            "key_store_type": "PKCS12",
+            "key_store_password": STORE_PASSWORD,
+        }
+    return properties
+
+
+@pytest.mark.parametrize(
+    "mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512", "DIGEST-MD5", "PLAIN", "EXTERNAL"]
+)
+def test_java_over_tls(
+    java: Foreign,
+    keys: Path,
+    encrypted: dict[bool, EmbeddedServer],
+    java_version: str,
+    mechanism: str,
+    name: str,
+) -> None:
+    by_certificate = mechanism == "EXTERNAL"
+    server = encrypted[by_certificate]
+    on: dict[str, Any] = {"cache": "text", "format": "text"}
+    entries = [[text(f"{name} {i}"), text(LUCK)] for i in range(50)]
+    more = java_tls(keys, certificate=by_certificate) | {"protocol_version": java_version}
+    with connect_java(java, [server.address], guarded=True, sasl_mechanism=mechanism, **more) as do:
+        do("clear", **on)
+        do("put_all", entries=entries, **on)
+        assert do("get", key=entries[0][0], **on) == text(LUCK)
+        assert sorted(do("iterate", batch=9, **on)) == sorted(entries)
+
+
+def test_java_checks_certificates_and_so_does_the_server(
+    java: Foreign, keys: Path, encrypted: dict[bool, EmbeddedServer]
+) -> None:
+    strangers = java_tls(keys, certificate=False) | {
+        "trust_store_file_name": str(keys / "client-trust.pfx")
+    }
+    nobody = java_tls(keys, certificate=False)
+    for server, more in ((encrypted[False], strangers), (encrypted[True], nobody)):
+        with (
+            connect_java(java, [server.address], guarded=True, max_retries="0", **more) as do,
+            pytest.raises(ForeignError),
+        ):
+            do("get", cache="text", format="text", key=text("k"))
+
+
 @pytest.mark.parametrize("cache", ["octets", "segments20", "replicated"])
 def test_java_asks_the_owner(
     java: Foreign, embedded_servers: dict[str, Embedded], java_version: str, cache: str, name: str
@@ -423,6 +508,7 @@ def connect_javascript(
     *,
     guarded: bool = False,
     form: str = "text/plain",
+    **more: Any,
 ) -> ForeignClient:
     options: dict[str, Any] = {
         "version": version,
@@ -438,7 +524,7 @@ def connect_javascript(
             "serverName": SERVER_NAME,
         }
     servers = [{"host": host, "port": port} for host, port in addresses]
-    return process.connect(servers=servers, options=options)
+    return process.connect(servers=servers, options=options | more)
 
 
 class JavaScript:
@@ -574,6 +660,39 @@ def test_javascript_objects_are_json(script: JavaScript, name: str) -> None:
     with script.connect("json", "application/json") as do:
         do("put", key={"id": name}, value=document)
         assert do("get", key={"id": name}) == document
+
+
+@pytest.mark.parametrize("version", ["2.9", "4.1"])
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"])
+def test_javascript_over_tls(
+    javascript: Foreign,
+    encrypted: dict[bool, EmbeddedServer],
+    version: str,
+    mechanism: str,
+    name: str,
+) -> None:
+    ssl = {
+        "enabled": True,
+        "secureProtocol": "TLS_method",
+        "trustCerts": [str(CERTIFICATES / "ca.pem")],
+        "sniHostName": "localhost",
+    }
+    authentication = {
+        "enabled": True,
+        "saslMechanism": mechanism,
+        "userName": USER,
+        "password": PASSWORD,
+        "serverName": SERVER_NAME,
+    }
+    host, port = encrypted[False].address
+    with connect_javascript(
+        javascript, [(host, port)], "text", version, ssl=ssl, authentication=authentication
+    ) as do:
+        entries = {f"{name} {i}": LUCK for i in range(50)}
+        do("clear")
+        do("put_all", entries=[{"key": key, "value": value} for key, value in entries.items()])
+        assert do("get", key=f"{name} 1") == LUCK
+        assert {one["key"]: one["value"] for one in do("iterate", batch=9)} == entries
 
 
 def test_javascript_learns_the_topology(script: JavaScript) -> None:

@@ -561,6 +561,8 @@ class Cluster:
         with self._lock:
             if name not in self._sites:
                 return False
+            for seed in self._sites[name][0]:
+                self._failed.pop(seed, None)  # who says so knows better
             if name != self.name:
                 self._go_to(name)
             return True

@@ -27,29 +27,32 @@ class Authenticator:
 
     Attributes:
         users: Passwords by user.
-        mechanisms: What is offered; by default SCRAM and DIGEST, PLAIN to encrypted connections,
-            and EXTERNAL to those with a client's certificate.
+        tokens: Users by token.
+        mechanisms: What is offered; by default SCRAM and DIGEST, PLAIN and OAUTHBEARER to encrypted
+            connections, and EXTERNAL to those with a client's certificate.
         server_name: What the server calls itself in DIGEST.
     """
 
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     mechanisms: Collection[str] | None = None
     server_name: str = "infinispan"
 
     def __post_init__(self) -> None:
         for name in self.mechanisms or ():
-            if name not in MECHANISMS or name == "OAUTHBEARER":
-                known = ", ".join(m for m in MECHANISMS if m != "OAUTHBEARER")
-                raise ValueError(f"mechanisms: {name!r} is none of {known}")
+            if name not in MECHANISMS:
+                raise ValueError(f"mechanisms: {name!r} is none of {', '.join(MECHANISMS)}")
 
     def offered(self, session: Session) -> list[str]:
         """The mechanisms for this connection, strongest first."""
         if self.mechanisms is not None:
             return [name for name in MECHANISMS if name in self.mechanisms]
-        external = ["EXTERNAL"] if session.certificate_name is not None else []
-        if not self.users:
-            return external
-        return [*_PASSWORDS, *external, *(["PLAIN"] if session.encrypted else [])]
+        return [
+            *(_PASSWORDS if self.users else ()),
+            *(["EXTERNAL"] if session.certificate_name is not None else []),
+            *(["OAUTHBEARER"] if self.tokens and session.encrypted else []),
+            *(["PLAIN"] if self.users and session.encrypted else []),
+        ]
 
     def begin(self, session: Session, mechanism: str) -> ServerExchange:
         """The first step of an exchange.
@@ -65,6 +68,7 @@ class Authenticator:
         return server_exchange(
             mechanism,
             credentials=self.users,
+            verify_token=self.tokens.get,
             certificate_name=session.certificate_name,
             nonce=secrets.token_urlsafe(24),
             salt=secrets.token_bytes(16),
@@ -96,7 +100,9 @@ def _authenticate(h: Handler, s: Session, q: Request) -> bytes:
     if exchange.finished:
         s.exchange = None
         s.user = exchange.username
-    return h.reply(q, None, completed=challenge is None, challenge=challenge or b"")
+    # Real servers take a token and do not say that anything is completed.
+    completed = challenge is None and exchange.mechanism != "OAUTHBEARER"
+    return h.reply(q, None, completed=completed, challenge=challenge or b"")
 
 
 _ERROR_CODE: Final = 0x50

@@ -126,8 +126,9 @@ class EmbeddedServer:
             one that goes without a name.
         default_cache: The cache that goes without a name; it is made like "default".
         users: Passwords by user. Whoever is given has to authenticate.
-        mechanisms: SASL mechanisms to offer; by default SCRAM and DIGEST, PLAIN only over TLS,
-            EXTERNAL for clients with a certificate.
+        tokens: Users by the tokens that they may show instead (OAUTHBEARER).
+        mechanisms: SASL mechanisms to offer; by default SCRAM and DIGEST, PLAIN and OAUTHBEARER
+            only over TLS, EXTERNAL for clients with a certificate.
         server_name: What the server calls itself in DIGEST.
         tls: What to speak TLS with: a context, or the paths of a certificate and its key (PEM),
             which may be in one file.
@@ -161,6 +162,7 @@ class EmbeddedServer:
         caches: Mapping[str, CacheConfiguration | str | None] | None = None,
         default_cache: str = DEFAULT_CACHE,
         users: Mapping[str, str] | None = None,
+        tokens: Mapping[str, str] | None = None,
         mechanisms: Collection[str] | None = None,
         server_name: str = "infinispan",
         tls: ssl.SSLContext | str | tuple[str, str] | None = None,
@@ -200,12 +202,14 @@ class EmbeddedServer:
             max_entries=max_entries,
             default_cache=default_cache,
         )
-        guarded = bool(self._users) or mechanisms is not None
+        guarded = bool(self._users or tokens) or mechanisms is not None
         self._handler = Handler(
             self._cluster,
             self._told_address,
             self.faults,
-            Authenticator(self._users, mechanisms, server_name) if guarded else None,
+            Authenticator(self._users, dict(tokens or {}), mechanisms, server_name)
+            if guarded
+            else None,
         )
         self._handler.most_bytes = max_request
         self._handler.tasks = dict(tasks or {})
