@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         TransactionError,
         TransactionInDoubtError,
     )
+    from hotrod_codec.client.session import NotSentError
     from hotrod_codec.client.statistics import CacheStatistics, ClientStatistics
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "Listener",
     "MetadataValue",
     "Multimap",
+    "NotSentError",
     "QueryEvent",
     "QueryEventKind",
     "QueryListener",
@@ -142,6 +144,7 @@ _HOMES = {
     "Listener": "_sync.listeners",
     "MetadataValue": "results",
     "Multimap": "_sync.multimap",
+    "NotSentError": "session",
     "QueryEvent": "results",
     "QueryEventKind": "results",
     "QueryListener": "_sync.following",
