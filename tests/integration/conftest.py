@@ -387,4 +387,4 @@ def deadline() -> Iterator[None]:
 @pytest.fixture
 def key(request: pytest.FixtureRequest) -> bytes:
     """A key that no other test uses, in no other run."""
-    return f"{request.node.name} {RUN}".encode()
+    return f"{request.node.path.stem} {request.node.name} {RUN}".encode()
