@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hotrod_codec import (
+    CacheEncoder,
     CounterConfiguration,
     EmbeddedServer,
     Op,
@@ -315,6 +316,22 @@ def test_nothing_of_a_client_stays_when_it_vanishes(server: EmbeddedServer) -> N
     assert handler.counters.listeners == {}
     for s in sessions:
         assert not any((s.iterations, s.streams, s.blooms, s.on_close))
+
+
+def test_who_hangs_up_is_not_written_to(
+    server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = CacheEncoder("")
+    for _ in range(5):
+        with Peer(server.address) as peer:
+            peer.socket.sendall(encoder.put(b"k", b"v" * 100_000, message_id=1))
+            peer.socket.sendall(encoder.get_many([b"k"] * 2000, 2))
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    deadline = time.monotonic() + 10
+    while server.connections and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not server.connections
+    assert "socket.send() raised" not in caplog.text
 
 
 def test_listeners_without_end(server: EmbeddedServer) -> None:

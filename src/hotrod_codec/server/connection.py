@@ -234,7 +234,7 @@ class Connection(asyncio.BufferedProtocol):
     def _write(self, data: bytes) -> None:
         if self._drips:
             self._drips.extend(data)  # behind what is sent byte by byte
-        elif not self._closing:
+        elif not self._closing and not self._transport.is_closing():
             self._transport.write(data)
 
     def _event(self, data: bytes) -> None:
@@ -277,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _drip(self) -> None:
         """Send one byte of those that go alone."""
-        if self._closing or not self._drips:
+        if self._closing or self._transport.is_closing() or not self._drips:
             return
         self._transport.write(bytes((self._drips.popleft(),)))
         if self._drips:
