@@ -13,6 +13,7 @@ from hotrod_codec import AsyncClient, Client
 from hotrod_codec.client import EventKind
 
 KINDS = ("sync", "async")
+SECONDS = 10.0
 
 
 class Blocking:
@@ -60,7 +61,16 @@ class Blocking:
     ) -> None:
         self._runner.run(self._inner.__aexit__(kind, error, traceback))
         if isinstance(self._inner, AsyncClient):
+            self._runner.run(_nothing_goes_on())
             self._runner.close()
+
+
+async def _nothing_goes_on() -> None:
+    """Tasks of a client that was closed end by themselves, and soon."""
+    deadline = asyncio.get_running_loop().time() + SECONDS
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        assert asyncio.get_running_loop().time() < deadline, others
+        await asyncio.sleep(0.005)
 
 
 def connect(kind: str, *args: Any, **settings: Any) -> Any:

@@ -155,3 +155,29 @@ def test_without_openssl_there_is_no_certificate(
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(OSError, match="give the path"):
         make_certificate(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        ([], ""),
+        (["--host", "127.0.0.1"], ""),
+        (["--host", "0.0.0.0"], "everybody, without any password, can come from other machines"),
+        (["--host", "0.0.0.0", "--auth", "a:b"], "who knows a password can come"),
+    ],
+)
+def test_it_says_who_can_come(arguments: list[str], warning: str) -> None:
+    command = [sys.executable, "-m", "hotrod_codec", "serve", "--port", "0", *arguments]
+    environment = os.environ | {"NO_COLOR": "1"}
+    said = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said += line
+            if line.startswith("Ctrl-C"):
+                break
+        process.kill()
+    host = arguments[1] if arguments else "127.0.0.1"
+    assert f"listening on hotrod://{host}:" in said
+    assert ("can come from other machines" in said) == bool(warning)
+    assert warning in said

@@ -1,0 +1,99 @@
+"""The clients' caches beside a model, as in tests/client/test_model.py, on every server.
+
+`--full` plays longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from client.both import KINDS, connect
+from client.machine import Ground, play
+from client.programs import Step, programs, run
+from hotrod_codec import ServerAddress
+from hotrod_codec.marshallers import BYTES
+from integration.conftest import Servers
+from integration.embedded import EMBEDDED
+from integration.peers import Target, versions_of
+
+CACHES = {"bytes": "many", "text": "text", "json": "json", "protostream": "proto"}
+
+
+@pytest.fixture(scope="session")
+def times(pytestconfig: pytest.Config) -> int:
+    """How much longer than usual."""
+    return 10 if pytestconfig.getoption("--full", default=False) else 1
+
+
+def client_of(target: Target, kind: str, addresses: list[Any], **settings: Any) -> Any:
+    settings = {"protocol_version": target.version} | settings
+    return connect(kind, addresses=addresses, legacy_server=target.is_legacy, **settings)
+
+
+@pytest.fixture
+def check(
+    target: Target, servers: Servers, wait: Callable[[float], None], times: int
+) -> Callable[[str], None]:
+    """Plays in a single server's cache of a form."""
+
+    def check(form: str) -> None:
+        with ExitStack() as stack:
+            here = [servers.address(target.server)]
+            clients = [stack.enter_context(client_of(target, kind, here)) for kind in KINDS]
+            ground = Ground(clients, CACHES[form], form, wait=wait)
+            play(lambda: nullcontext(ground), examples=4 * times)
+
+    return check
+
+
+@pytest.mark.versions(newest=True)
+@pytest.mark.parametrize("form", ["bytes", "text", "protostream"])
+def test_a_cache_is_a_dict(check: Callable[[str], None], form: str) -> None:
+    check(form)
+
+
+@pytest.mark.versions(newest=True, legacy=False)
+def test_a_cache_of_json_is_a_dict(check: Callable[[str], None]) -> None:
+    check("json")
+
+
+@pytest.mark.versions(newest=True)
+def test_a_cache_of_three_nodes_is_a_dict(
+    target: Target, addresses: list[ServerAddress], wait: Callable[[float], None], times: int
+) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client_of(target, kind, addresses)) for kind in KINDS]
+        ground = Ground(clients, "many", "bytes", wait=wait)
+        play(lambda: nullcontext(ground), examples=4 * times)
+
+
+@pytest.mark.versions(newest=True)
+def test_a_program_does_the_same_in_every_version(
+    target: Target, servers: Servers, times: int
+) -> None:
+    with ExitStack() as stack:
+        here = [servers.address(target.server)]
+        caches = {
+            version: stack.enter_context(
+                client_of(target, "sync", here, protocol_version=version)
+            ).cache("many", keys=BYTES, values=BYTES)
+            for version in versions_of(target.server)
+        }
+
+        @settings(
+            max_examples=(5 if target.server == EMBEDDED else 20) * times,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        )
+        @given(program=programs)
+        def check(program: list[Step]) -> None:
+            expected = run(caches[max(caches)], program)
+            for version, cache in caches.items():
+                assert run(cache, program) == expected, version
+
+        check()
