@@ -180,15 +180,18 @@ sanitize: $(VENV)/.dev ## the test suite with the compiled modules under ASan an
 comma := ,
 
 .PHONY: coverage
-coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines and branches of Python
+coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines and branches of Python (docs/coverage.md)
 	$(PIP) install --group coverage
 	$(call variant,build/coverage,-Ccmake.build-type=Debug -Ccmake.define.HOTROD_COVERAGE=ON -Ccmake.define.HOTROD_LINETRACE=ON)
 	@find build/coverage -name '*.gcda' -delete
 	COVERAGE_CORE=ctrace build/coverage/venv/bin/python -m coverage run -m pytest -q $(ARGS)
 	build/coverage/venv/bin/python -m coverage report
 	build/coverage/venv/bin/python -m coverage html -q -d build/coverage/html
-	$(BIN)/gcovr -r . --filter csrc/ --txt - build/coverage/build
-	$(BIN)/gcovr -r . --filter csrc/ --txt-metric branch --txt-summary --txt - build/coverage/build
+	$(call c_build,build/coverage/c,$(CC),-DCMAKE_BUILD_TYPE=Debug -DHOTROD_COVERAGE=ON)
+	@$(TOOLS) ctest --test-dir build/coverage/c -E '^fuzz_' --output-on-failure
+	$(BIN)/gcovr -r . --filter csrc/ --txt - build/coverage/build build/coverage/c
+	$(BIN)/gcovr -r . --filter csrc/ --txt-metric branch --txt-summary --fail-under-line 99 \
+	    --fail-under-branch 97 --txt - build/coverage/build build/coverage/c
 
 BENCH := $(BIN)/pytest bench --benchmark-quiet --benchmark-min-time=0.0002 --benchmark-max-time=0.05
 

@@ -403,6 +403,28 @@ class TestBatch:
         assert batch.created.tolist() == batch.entry_version.tolist() == [-1] * 3
         assert batch.has_metadata.tolist() == [False] * 3
 
+    def test_metadata_flags_that_nobody_knows(self) -> None:
+        """The short way of reading rows leaves such an entry to the other one."""
+        request = RequestContext("iteration_next", "4.1")
+        data = encode_response(
+            "iteration_next",
+            version="4.1",
+            message_id=1,
+            entries=[IteratedEntry(b"key", [b"value"], Metadata(5))] * 3,
+            finished_segments=[],
+            projections=1,
+        )
+        flags = bytes.fromhex("01 03 0000000000000005 03") + b"key"
+        assert data.count(flags) == 3
+        data = data.replace(flags, b"\x01\x83" + flags[2:])
+        plain = decode_response(data, request)
+        columns = decode_response(data, request, into="batch")
+        assert plain is not None
+        assert columns is not None
+        assert columns.entries.to_list() == plain.entries
+        assert [entry.metadata for entry in plain.entries] == [Metadata(5)] * 3
+        assert columns.encode() == plain.encode() == data
+
     def test_what_it_shows_is_no_secret(self) -> None:
         batch = batch_of([(b"secret", b"value"), (b"k", b"")])
         assert repr(batch) == "<EntryBatch 2 entries, 12 bytes>"

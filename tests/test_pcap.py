@@ -167,6 +167,21 @@ def test_a_capture_that_breaks_off(data: bytes) -> None:
     assert "capture at byte" in notes[-1].text
 
 
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        (captures.block(1, bytes(4)), "an interface block without an interface"),
+        (captures.interface(RAW) * (2**16 + 1), "more than 65536 interfaces"),
+        (captures.interface(RAW) + captures.block(6, bytes(8)), "a packet block of 8 bytes"),
+        (captures.section()[:8] + bytes.fromhex("11223344"), "byte order is 11 22 33 44"),
+    ],
+    ids=["interface", "interfaces", "packet", "section"],
+)
+def test_blocks_that_make_no_sense(blocks: bytes, words: str) -> None:
+    with pytest.raises(CaptureError, match=words):
+        list(read_packets(io.BytesIO(captures.section() + blocks)))
+
+
 def test_a_file_that_is_no_capture() -> None:
     assert not is_capture(b"\xa1\xb2\xc3\xd4\x00\x00")  # may be a response
     with pytest.raises(CaptureError, match="neither pcap nor pcapng"):
@@ -475,6 +490,33 @@ def test_fragments_are_told() -> None:
         note.text for note in notes
     ]
     assert len(frames) == 9
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        (0, 0x50, "broken IP"),
+        (6, 44, "IPv6 fragments, which are not put together here"),  # the first extension is one
+    ],
+)
+def test_packets_of_ipv6_that_are_left_out(at: int, value: int, words: str) -> None:
+    talk = Talk(("::1", 40000), ("::1", 11222))
+    segments = talk.whole(PARTS)
+    data = bytearray(captures.pcap(segments, link=captures.NULL))
+    packet = 24 + 16 + 4  # the first one, behind the link's header
+    data[packet + at] = value
+    data[packet + 43] = 8  # of a fragment: its offset
+    notes = [note.text for note in explain(bytes(data))[1]]
+    assert f"1 packet left out: {words}" in notes
+
+
+@pytest.mark.parametrize("cut", [30, 60])
+def test_packets_of_ipv6_that_are_cut_in_their_headers(cut: int) -> None:
+    segment = Talk(("::1", 40000), ("::1", 11222)).open()[0]
+    size = len(segment.packet(captures.NULL))
+    data = captures.pcap([replace(segment, cut=size - 4 - cut)], link=captures.NULL)
+    notes = [note.text for note in explain(data)[1]]
+    assert "1 packet left out: cut off inside of their headers" in notes
 
 
 # ---- what a connection is ------------------------------------------------------------------------

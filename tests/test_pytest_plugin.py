@@ -87,7 +87,7 @@ def test_options_are_overridden(pytester: pytest.Pytester) -> None:
 
         @pytest.fixture
         def hotrod_client_options():
-            return {"request_timeout": 0.05, "max_retries": 0}
+            return {"request_timeout": 0.5, "max_retries": 0}
 
         def test_both(hotrod_server, hotrod_cache):
             assert len(hotrod_server.addresses) == 2

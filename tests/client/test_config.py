@@ -99,6 +99,8 @@ def test_addresses(given: Any, expected: list[tuple[str, int]]) -> None:
         ("sasl_mechanisms", [], "SCRAM-SHA-512"),
         ("username", "", "expected text, got nothing"),
         ("trust_file", 5, "expected a path, got int"),
+        ("limits", 5, "expected Limits, got int"),
+        ("password", 5, "expected text, got int"),
         ("ssl_context", 5, "expected ssl.SSLContext, got int"),
         ("balancer", 5, "expected a callable"),
         ("address_map", 5, "expected a mapping or a callable"),
