@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np  # noqa: F401 - a run within this process must not be the first to load it
 import pytest
 
 pytest_plugins = ["pytester"]
