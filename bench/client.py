@@ -603,7 +603,7 @@ def main(arguments: Sequence[str]) -> None:
     RESULT.write_text(json.dumps({"machine": machine, "lines": lines}, indent=1), encoding="utf-8")
     missed = [line for line in lines if "MISSED" in verdict(line)]
     for line in missed:
-        print(f"MISSED by {line['row']}, {line['client']}: {verdict(line)}")
+        print(f"{line['row']}, {line['client']}: {verdict(line)}")
     print(f"{len(lines)} rows, {len(missed) or 'none'} of them with a goal missed; {RESULT}")
 
 
