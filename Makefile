@@ -151,6 +151,12 @@ LEAK_RUNS ?= 100
 leaks: build ## memory and references that any use of any message keeps: a table (LEAK_RUNS=...)
 	nice $(BIN)/python tests/leaks.py $(LEAK_RUNS)
 
+# To be called behind `make fuzz` with clang. What reaches nothing new is left out.
+.PHONY: fuzz-corpus
+fuzz-corpus: build ## add to tests/fuzz/corpus what recorded vectors reach besides
+	$(BIN)/python tests/fuzz/seeds.py build/seeds
+	build/fuzz-clang*/fuzz_codec -merge=1 -verbosity=0 tests/fuzz/corpus/fuzz_codec build/seeds
+
 # Sees what the sanitizers do not: decisions that hang on memory nobody wrote. C only: CPython itself
 # does much that valgrind objects to.
 .PHONY: valgrind
