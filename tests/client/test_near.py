@@ -283,6 +283,26 @@ def test_another_cluster(kind: str) -> None:
             assert cache.get("k") == "first"
 
 
+def test_nodes_come_and_go(cluster: EmbeddedServer, kind: str) -> None:
+    """Wherever the listener was: what others write is seen, and nothing old is given again."""
+    with (
+        connect(kind, cluster.uri) as client,
+        Client(cluster.uri, retry_writes=True) as writer,
+    ):
+        near, plain = client.cache(near_cache=True), writer.cache()
+        keys = [f"key {i}" for i in range(20)]
+        for node in (0, 1, 2):
+            before = dict.fromkeys(keys, f"{node} before")
+            plain.put_all(before)
+            until(lambda before=before: near.get_all(keys) == before)  # type: ignore[misc]
+            cluster.kill_node(node)
+            after = dict.fromkeys(keys, f"{node} after")
+            plain.put_many(after)
+            until(lambda after=after: near.get_all(keys) == after)  # type: ignore[misc]
+            assert near.get_all(keys) == after
+            cluster.start_node(node)
+
+
 def test_old_versions_have_no_listeners(server: EmbeddedServer, kind: str) -> None:
     with (
         connect(kind, server.uri, protocol_version="1.3") as client,
