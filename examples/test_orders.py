@@ -10,6 +10,7 @@ the very byte where the test wants it.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -99,4 +100,6 @@ def test_a_busy_server_is_asked_again(
 
 
 if __name__ == "__main__":
-    sys.exit(pytest.main([__file__, "-q", "-p", "no:cacheprovider"]))
+    # In a process of its own: pytest wants to be there before what it tests.
+    options = ["-q", "-p", "no:cacheprovider"]
+    sys.exit(subprocess.call([sys.executable, "-m", "pytest", *options, __file__]))
