@@ -324,8 +324,8 @@ def test_who_hangs_up_is_not_written_to(
     encoder = CacheEncoder("")
     for _ in range(5):
         with Peer(server.address) as peer:
-            peer.socket.sendall(encoder.put(b"k", b"v" * 100_000, message_id=1))
-            peer.socket.sendall(encoder.get_many([b"k"] * 2000, 2))
+            peer.socket.sendall(encoder.put(b"large", b"v" * 100_000, message_id=1))
+            peer.socket.sendall(encoder.get_many([b"large"] * 2000, 2))
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     deadline = time.monotonic() + 10
     while server.connections and time.monotonic() < deadline:
