@@ -322,15 +322,18 @@ def test_who_hangs_up_is_not_written_to(
     server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = CacheEncoder("")
-    for _ in range(5):
+    for _ in range(20):
         with Peer(server.address) as peer:
-            peer.socket.sendall(encoder.put(b"large", b"v" * 100_000, message_id=1))
-            peer.socket.sendall(encoder.get_many([b"large"] * 2000, 2))
+            peer.socket.sendall(encoder.put(b"long", b"v" * 20_000, message_id=1))
+            peer.socket.sendall(encoder.get_many([b"long"] * 1000, 2))
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     deadline = time.monotonic() + 10
-    while server.connections and time.monotonic() < deadline:
+    while time.monotonic() < deadline and (
+        server.connections or server.requests.get(Op.PUT, 0) < 20
+    ):
         time.sleep(0.01)
     assert not server.connections
+    assert server.requests[Op.PUT] == 20
     assert "socket.send() raised" not in caplog.text
 
 
