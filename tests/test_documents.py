@@ -23,6 +23,7 @@ WITHOUT_SAMPLES = {
     "comparison.md",
     "configuration.md",
     "contributing.md",
+    "coverage.md",
     "decisions.md",
     "examples.md",
     "index.md",
