@@ -181,7 +181,7 @@ endef
 sanitize: $(VENV)/.dev ## the test suite with the compiled modules under ASan and UBSan (gcc)
 	$(call variant,build/sanitize,-Ccmake.build-type=RelWithDebInfo -Ccmake.define.HOTROD_SANITIZE=address$(comma)undefined)
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc \
 	    build/sanitize/venv/bin/python -m pytest -p no:cacheprovider $(ARGS)
 comma := ,
 
