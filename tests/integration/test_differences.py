@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hotrod_codec import EmbeddedServer, MediaType, Modification, Op, Status, Version, Xid
+from hotrod_codec import MediaType, Modification, Op, Status, Version, Xid
 from integration.peers import Peer
 
 pytestmark = pytest.mark.versions(embedded=True)
@@ -47,11 +47,6 @@ def test_what_is_not_supported_is_an_error(peer: Peer, op: Op) -> None:
 @pytest.mark.versions(since=Version.V3_0)
 def test_a_ping_does_not_list_what_is_not_supported(peer: Peer) -> None:
     assert set(UNSUPPORTED).isdisjoint(peer.call(Op.PING).opcodes)
-
-
-def test_no_tokens_are_taken() -> None:
-    with pytest.raises(ValueError, match="'OAUTHBEARER' is none of"):
-        EmbeddedServer(users={"user": "secret"}, mechanisms=["OAUTHBEARER"])
 
 
 def closed(peer: Peer) -> bool:
