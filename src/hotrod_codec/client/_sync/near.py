@@ -98,8 +98,8 @@ class NearCache(Cache[K, V]):
 
     What it reads by `get`, `get_with_metadata`, `get_many` and `get_all` is kept and given again
     without asking a server, until one tells that it changed, or it is written here. All caches of
-    a client with the same name, media types and size share what is kept; each event loop keeps its
-    own.
+    a client with the same name, media types and size share what is kept; with asyncio, each
+    event loop keeps its own.
     """
 
     def __init__(
