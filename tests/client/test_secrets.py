@@ -289,8 +289,9 @@ def test_a_login_that_the_server_does_not_take(shown: Shown) -> None:
 
 def test_tls_that_fails(kind: str, shown: Shown) -> None:
     tls = str(CERTIFICATES / "server.pem")
+    foreign = str(CERTIFICATES / "client.pem")
     with EmbeddedServer(users={"user": SECRET}, tls=tls) as server:
-        for settings in ({}, {"sni_host_name": "elsewhere"}, {"trust_file": tls}):
+        for settings in ({}, {"sni_host_name": "elsewhere"}, {"trust_file": foreign}):
             given: dict[str, Any] = {"max_retries": 0, "connect_timeout": 5, **settings}
             with connect(kind, server.uri, **given) as client:
                 with pytest.raises(HotRodError) as caught:
