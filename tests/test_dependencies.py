@@ -181,6 +181,7 @@ def test_licences_of_all_that_users_install_are_written_down() -> None:
     assert set(written) - {"colorama"} == set(found) - {"colorama"}
     for name, distribution in found.items():
         about = distribution.metadata
-        told = [about["License-Expression"], about["License"], *about.get_all("Classifier", [])]
+        fields = "License-Expression", "License", "Classifier"
+        told = [text for field in fields for text in about.get_all(field, [])]
         family = written[name].partition("-")[0]
-        assert any(family in text for text in told if text), (name, family)
+        assert any(family in text for text in told), (name, family)
