@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -57,6 +57,7 @@ class Ground:
         waits_for_free: Whether that takes no time.
         server: Whose nodes and faults may be played with; None: nobody's.
         listens: Whether there is a listener.
+        idles: Whether entries die of being idle wherever one looks.
     """
 
     clients: list[Any]
@@ -66,6 +67,7 @@ class Ground:
     waits_for_free: bool = False
     server: EmbeddedServer | None = None
     listens: bool = True
+    idles: bool = True
 
 
 @dataclass(slots=True)
@@ -363,7 +365,7 @@ class CacheMachine(RuleBasedStateMachine):
     def expire(self, key: str, payload: str, idle: bool, by: int) -> None:
         new = self.fresh(payload)
         cache, k = self.cache(by), self.key(key)
-        setting = {"max_idle": 1} if idle else {"lifespan": 1}
+        setting = {"max_idle": 1} if idle and self.ground.idles else {"lifespan": 1}
         self.change({key: new}, lambda: cache.put(k, new.value, **setting))
         new.dies = self.now + 1
         self.pass_time(1.5)
@@ -433,9 +435,17 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 def play(
-    prepare: Callable[[], AbstractContextManager[Ground]], *, examples: int, steps: int = 30
+    prepare: Callable[[], AbstractContextManager[Ground]],
+    *,
+    examples: int,
+    steps: int = 30,
+    shrink: bool = True,
 ) -> None:
-    """Run the machine so often, so many steps each, in what `prepare` gives each time."""
+    """Run the machine so often, so many steps each, in what `prepare` gives each time.
+
+    Args:
+        shrink: Whether to look for a shorter way to fail; that takes long where time is real.
+    """
 
     class Machine(CacheMachine):
         def prepare(self) -> AbstractContextManager[Ground]:
@@ -447,6 +457,7 @@ def play(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
+            phases=[phase for phase in Phase if shrink or phase is not Phase.shrink],
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
