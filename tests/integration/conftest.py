@@ -26,9 +26,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from client.both import KINDS, connect
+from client.relay import Relay
 from hotrod_codec import Op, ServerAddress, Version
 from integration.clusters import NODES, settle
 from integration.embedded import EMBEDDED, Embedded
@@ -388,3 +391,34 @@ def deadline() -> Iterator[None]:
 def key(request: pytest.FixtureRequest) -> bytes:
     """A key that no other test uses, in no other run."""
     return f"{request.node.path.stem} {request.node.name} {RUN}".encode()
+
+
+# ---- clients
+
+
+def client_of(target: Target, kind: str, addresses: list[Any], **settings: Any) -> Any:
+    """A client that speaks the target's version."""
+    settings = {"protocol_version": target.version} | settings
+    return connect(kind, addresses=addresses, legacy_server=target.is_legacy, **settings)
+
+
+@pytest.fixture(params=KINDS)
+def client(request: pytest.FixtureRequest, target: Target, servers: Servers) -> Iterator[Any]:
+    """A client of the target that tries nothing again."""
+    here = [servers.address(target.server)]
+    with client_of(target, request.param, here, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def relay(target: Target, servers: Servers) -> Iterator[Relay]:
+    """What a test can cut between a client and the target."""
+    with Relay(servers.address(target.server)) as relay:
+        yield relay
+
+
+@pytest.fixture(params=KINDS)
+def relayed_client(request: pytest.FixtureRequest, target: Target, relay: Relay) -> Iterator[Any]:
+    """A client that sees the target through the relay only."""
+    with client_of(target, request.param, [relay.address], client_intelligence="basic") as client:
+        yield client

@@ -11,7 +11,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from hotrod_codec import AsyncClient, Client
@@ -76,12 +75,7 @@ class Load:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._ended = True
 
     def _new_entry(self) -> Entry:

@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 from hotrod_codec import (
@@ -112,12 +111,7 @@ class Peer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.socket.close()
 
     def encode(self, op: Op, **arguments: Any) -> Request:

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
 from hotrod_codec import CounterConfiguration, Flag, ServerError, Version
 from hotrod_codec.client import CounterBoundError, CounterMissingError
 from hotrod_codec.marshallers import BYTES, PROTOSTREAM, TEXT, BytesMarshaller
-from integration.conftest import Servers
 from integration.embedded import EMBEDDED
 from integration.peers import Target
-
-
-@pytest.fixture(params=KINDS)
-def client(request: pytest.FixtureRequest, target: Target, servers: Servers) -> Iterator[Any]:
-    with connect(
-        request.param,
-        addresses=[servers.address(target.server)],
-        protocol_version=target.version,
-        legacy_server=target.is_legacy,
-        max_retries=0,
-    ) as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import connect
 from client.relay import Relay, until
 from hotrod_codec import CounterConfiguration, Op, Status, Version
 from hotrod_codec.client import (
@@ -28,21 +27,8 @@ VALID, LOWER, UPPER = CounterState
 
 
 @pytest.fixture
-def relay(target: Target, servers: Servers) -> Iterator[Relay]:
-    with Relay(servers.address(target.server)) as relay:
-        yield relay
-
-
-@pytest.fixture(params=KINDS)
-def client(request: pytest.FixtureRequest, target: Target, relay: Relay) -> Iterator[Any]:
-    with connect(
-        request.param,
-        addresses=[relay.address],
-        client_intelligence="basic",
-        protocol_version=target.version,
-        legacy_server=target.is_legacy,
-    ) as client:
-        yield client
+def client(relayed_client: Any) -> Any:
+    return relayed_client
 
 
 @pytest.fixture

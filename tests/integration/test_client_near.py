@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import connect
 from client.relay import Relay, until
 from hotrod_codec import Op, Version
 from hotrod_codec.marshallers import BYTES
@@ -24,22 +24,8 @@ READ = Op.GET_WITH_METADATA
 
 
 @pytest.fixture
-def relay(target: Target, servers: Servers) -> Iterator[Relay]:
-    with Relay(servers.address(target.server)) as relay:
-        yield relay
-
-
-@pytest.fixture(params=KINDS)
-def client(request: pytest.FixtureRequest, target: Target, relay: Relay) -> Iterator[Any]:
-    """Sees the server through the relay only."""
-    with connect(
-        request.param,
-        addresses=[relay.address],
-        client_intelligence="basic",
-        protocol_version=target.version,
-        legacy_server=target.is_legacy,
-    ) as client:
-        yield client
+def client(relayed_client: Any) -> Any:
+    return relayed_client
 
 
 @pytest.fixture

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
 
-from client.both import KINDS, connect
 from hotrod_codec import ServerError, Version
 from hotrod_codec.client import QueryEventKind
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import JSON, TEXT, ProtoStreamMarshaller
 from hotrod_codec.protostream import Int32, Message, MessageTypes
-from integration.conftest import Servers
 from integration.peers import Target
 
 SCHEMA = """\
@@ -49,18 +46,6 @@ class Person:
 TYPES = MessageTypes().add(Person, name="client.Person")
 ADA, BOB, CID, DORA = Person("ada", 36), Person("bob", 50), Person("cid", 40), Person("dora")
 PEOPLE = (ADA, BOB, CID, DORA)
-
-
-@pytest.fixture(params=KINDS)
-def client(request: pytest.FixtureRequest, target: Target, servers: Servers) -> Iterator[Any]:
-    with connect(
-        request.param,
-        addresses=[servers.address(target.server)],
-        protocol_version=target.version,
-        legacy_server=target.is_legacy,
-        max_retries=0,
-    ) as client:
-        yield client
 
 
 @pytest.fixture

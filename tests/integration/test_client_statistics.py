@@ -7,23 +7,18 @@ from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import KINDS
 from hotrod_codec import Version
 from hotrod_codec.client import CacheStatistics
 from hotrod_codec.marshallers import BYTES
-from integration.conftest import Servers
+from integration.conftest import Servers, client_of
 from integration.peers import Target
 
 
 @pytest.fixture(params=KINDS)
 def client(request: pytest.FixtureRequest, target: Target, servers: Servers) -> Iterator[Any]:
-    with connect(
-        request.param,
-        addresses=[servers.address(target.server)],
-        protocol_version=target.version,
-        legacy_server=target.is_legacy,
-        statistics=True,
-    ) as client:
+    here = [servers.address(target.server)]
+    with client_of(target, request.param, here, statistics=True) as client:
         yield client
 
 

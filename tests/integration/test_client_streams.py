@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
 from hotrod_codec import Op, Version
 from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import BYTES, TEXT
-from integration.conftest import Servers
-from integration.peers import Target
 
 VALUE = bytes(range(251)) * 400  # in no chunk twice the same
 
@@ -24,18 +20,6 @@ chunked = pytest.mark.operation(
     Op.NEXT_PUT_STREAM,
     Op.END_PUT_STREAM,
 )
-
-
-@pytest.fixture(params=KINDS)
-def client(request: pytest.FixtureRequest, target: Target, servers: Servers) -> Iterator[Any]:
-    with connect(
-        request.param,
-        addresses=[servers.address(target.server)],
-        protocol_version=target.version,
-        legacy_server=target.is_legacy,
-        max_retries=0,
-    ) as client:
-        yield client
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import connect
 from hotrod_codec import Flag, Op, Response, ServerError, Version
 from hotrod_codec.client import (
     TransactionConflictError,
@@ -22,18 +22,6 @@ from integration.conftest import Servers
 from integration.peers import Target
 
 real = pytest.mark.versions(since=Version.V2_7, embedded=False)
-
-
-@pytest.fixture(params=KINDS)
-def client(request: pytest.FixtureRequest, target: Target, servers: Servers) -> Iterator[Any]:
-    with connect(
-        request.param,
-        addresses=[servers.address(target.server)],
-        protocol_version=target.version,
-        legacy_server=target.is_legacy,
-        max_retries=0,
-    ) as client:
-        yield client
 
 
 @pytest.fixture(params=["tx", "xa"])

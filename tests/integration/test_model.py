@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from client.both import KINDS, connect
+from client.both import KINDS
 from client.machine import Ground, play
 from client.programs import Step, programs, run
 from hotrod_codec import ServerAddress
 from hotrod_codec.marshallers import BYTES
 from hotrod_codec.ops import Version
-from integration.conftest import Servers
+from integration.conftest import Servers, client_of
 from integration.embedded import EMBEDDED
 from integration.peers import Target, versions_of
 
@@ -29,11 +28,6 @@ CACHES = {"bytes": "many", "text": "text", "json": "json", "protostream": "proto
 def times(pytestconfig: pytest.Config) -> int:
     """How much longer than usual."""
     return 10 if pytestconfig.getoption("--full", default=False) else 1
-
-
-def client_of(target: Target, kind: str, addresses: list[Any], **settings: Any) -> Any:
-    settings = {"protocol_version": target.version} | settings
-    return connect(kind, addresses=addresses, legacy_server=target.is_legacy, **settings)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from types import TracebackType
 from typing import Any, Self
 
 from hotrod_codec import (
@@ -41,12 +40,7 @@ class Peer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.socket.close()
 
     def send(self, op: Op, **arguments: Any) -> Any:

@@ -116,8 +116,8 @@ class Dispatcher:
     def _note_retries(self, state: CacheState, count: int) -> None:
         """So many requests are sent again: for those who count."""
 
-    def _note(self, server: ServerAddress, error: Exception, now: float) -> None:
-        if isinstance(error, ConnectError):
+    def _note(self, server: ServerAddress, result: object, now: float) -> None:
+        if isinstance(result, ConnectError):
             self.cluster.server_failed(server, now)
 
     def _raise_unless_again(
@@ -240,7 +240,7 @@ class Dispatcher:
                     again += [indices[i] for i in failed]
                     if server not in tried:
                         tried.append(server)
-                        self._note(server, found[failed[0]], clock())  # type: ignore[arg-type]
+                        self._note(server, found[failed[0]], clock())
             now = clock()
             if not again or attempts > c.max_retries or now >= deadline:
                 return results

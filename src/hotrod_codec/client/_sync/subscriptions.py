@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from hotrod_codec import Event, Response
@@ -35,7 +35,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _NAP = 0.2
 
 
-class Subscription:
+class Subscription(ABC):
     """Something that a server tells of, and what is to be done when it does.
 
     A kind of it says how it is added (`_ask`), what an event means (`_hear`), and what follows when
@@ -150,13 +150,13 @@ class Subscription:
 
     # ---- what a kind says
 
+    @abstractmethod
     def _ask(self, connection: Connection) -> None:
         """Ask the server for events. Raises HotRodError when it does not want to tell."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hear(self, event: Event) -> None:
         """An event. Called where it arrives."""
-        raise NotImplementedError
 
     def _lose(self) -> None:
         """The connection is lost: what happens from now on is not told."""
@@ -194,12 +194,7 @@ class Feed(Subscription, Generic[E]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.remove()
 
     def __iter__(self) -> Self:
