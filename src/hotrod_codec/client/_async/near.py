@@ -36,7 +36,12 @@ V = TypeVar("V")
 _Life: TypeAlias = float | timedelta | Duration | None
 
 _CHANGES = 14  # modified, removed, expired
-_TURN = 0.001
+
+_TURN = 0.01
+"""Seconds for which nobody else has a turn at the most.
+
+Longer than `sys.getswitchinterval`: a thread that waits for the interpreter asks for it only when
+that long nobody let go of it, and a loop whose turns are shorter starves all other threads."""
 
 
 class _Changes(Subscription):
