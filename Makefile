@@ -123,9 +123,9 @@ c-test-cross: $(VENV)/.dev ## the C library's tests on another machine type (TAR
 	    $(if $(EMULATOR),-DCMAKE_CROSSCOMPILING_EMULATOR=$(EMULATOR)))
 	@$(TOOLS) ctest --test-dir build/c-test-$(TARGET) --output-on-failure
 
-# FUZZ_RUNS=100000000 fuzzes for hours; with gcc FUZZ_SEED=2 in the environment gives other inputs
-# than the last time, and `make fuzz-with FUZZ_CC=gcc` takes gcc although clang is there. libFuzzer
-# goes on from what it found before (build/fuzz-clang*/corpus). The inputs of each row are counted.
+# FUZZ_RUNS=100000000 fuzzes for hours, FUZZ_SEED=2 gives other inputs than the last time, and
+# `make fuzz-with FUZZ_CC=gcc` takes gcc although clang is there. libFuzzer goes on from what it
+# found before (build/fuzz-clang*/corpus). The inputs of each row are counted.
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutations (FUZZ_RUNS=...)
 	@mkdir -p build
@@ -137,7 +137,8 @@ fuzz: $(VENV)/.dev ## a longer fuzzing: libFuzzer with clang, else random mutati
 
 .PHONY: fuzz-with
 fuzz-with:
-	$(call c_build,build/fuzz-$(FUZZ_CC),$(FUZZ_CC),$(SANITIZED) -DHOTROD_FUZZ_RUNS=$(FUZZ_RUNS))
+	$(call c_build,build/fuzz-$(FUZZ_CC),$(FUZZ_CC),$(SANITIZED) -DHOTROD_FUZZ_RUNS=$(FUZZ_RUNS) \
+	    -DHOTROD_FUZZ_SEED=$(or $(FUZZ_SEED),1))
 	@$(TOOLS) ctest --test-dir build/fuzz-$(FUZZ_CC) -V -R '^fuzz_' --timeout 3600
 
 # A hundredth of FUZZ_RUNS for each target. Led by coverage where there is an atheris for this Python.
@@ -368,5 +369,5 @@ wheel-list: $(VENV)/.made ## write the list of files in a wheel anew
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) build dist .coverage .coverage.* bench-result.* \
 	    .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -f src/hotrod_codec/_ext/*.c
+	rm -f src/hotrod_codec/_ext/*.c src/hotrod_codec/_ext/*.c.dep
 	find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
