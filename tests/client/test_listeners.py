@@ -10,8 +10,23 @@ from typing import Any
 import pytest
 
 from client.both import KINDS, connect, next_of
-from hotrod_codec import AsyncClient, Client, EmbeddedServer, Op, ServerError, Status
-from hotrod_codec.client import EventKind
+from client.relay import until
+from client.rogue import Rogue
+from hotrod_codec import (
+    AsyncClient,
+    Client,
+    EmbeddedServer,
+    Op,
+    Request,
+    ServerError,
+    Status,
+    encode_response,
+)
+from hotrod_codec.client import EventKind, QueryEventKind
+from hotrod_codec.marshallers import PROTOSTREAM
+from hotrod_codec.protostream import ContinuousQueryResult, ResultType
+from hotrod_codec.server.session import Session
+from hotrod_codec.values import CounterConfiguration
 
 
 @pytest.fixture(params=KINDS)
@@ -48,6 +63,26 @@ def test_a_listener_comes_back_after_a_restart(server: EmbeddedServer, kind: str
             cache.get("a")  # the client's other connection is found to be gone
             cache.put("a", "A")
             assert next_of(events, EventKind.CREATED).key == "a"
+
+
+def test_a_listener_that_is_removed_while_it_comes_back(server: EmbeddedServer, kind: str) -> None:
+    """What is being connected then is not kept, and tells nothing."""
+    heard: list[Any] = []
+    with connect(kind, server.uri) as client:
+        cache = client.cache()
+        cache.put("a", "A")
+        listener = cache.add_listener(heard.append, kinds=["created"])
+        server.faults.delay(0.3, op=Op.PING, times=None)
+        pings = server.requests[Op.PING]
+        server.stop_node(0)
+        server.start_node(0)
+        until(lambda: listener.next(0.01) or server.requests[Op.PING] > pings)
+        listener.remove()
+        server.faults.clear()
+        time.sleep(0.3)
+        cache.put("b", "B")  # the client's own connection is there again
+        until(lambda: cache.get("b") and server.connections == 1)
+        assert heard == []
 
 
 def test_what_cannot_be_added(server: EmbeddedServer, kind: str) -> None:
@@ -125,3 +160,105 @@ def test_closing_the_client_ends_its_listeners(server: EmbeddedServer) -> None:
     listener = client.cache().add_listener()
     client.close()
     assert listener.next(20) is None
+
+
+def test_closing_the_client_while_a_listener_comes_back(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is made while the client closes does not stay."""
+
+    async def main() -> None:
+        connecting, go_on = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
+
+        async def slowly(*args: Any, **settings: Any) -> Any:
+            made = await connect(*args, **settings)
+            connecting.set()
+            await go_on.wait()
+            return made
+
+        async with AsyncClient(server.uri) as client:
+            listener = await client.cache().add_listener()
+            monkeypatch.setattr(loop, "create_connection", slowly)
+            assert listener._connection is not None
+            listener._connection.interrupt("a test")
+            await connecting.wait()
+        go_on.set()
+        assert await listener.next(20) is None
+        async with asyncio.timeout(20):
+            while server.connections:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+def test_a_counter_listener_whose_removal_is_cancelled(server: EmbeddedServer) -> None:
+    """It listens no more all the same."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            await client.counters.define("c", CounterConfiguration())
+            listener = await client.counters.add_listener("c")
+            server.faults.drop(op=Op.COUNTER_REMOVE_LISTENER)
+            before = server.requests[Op.COUNTER_REMOVE_LISTENER]
+            removing = asyncio.create_task(listener.remove())
+            async with asyncio.timeout(20):
+                while server.requests[Op.COUNTER_REMOVE_LISTENER] == before:
+                    await asyncio.sleep(0.01)
+                removing.cancel()
+                assert [event async for event in listener] == []
+
+    asyncio.run(main())
+
+
+class Picky:
+    """A marshaller that does not take everything, and says so in its own way."""
+
+    media_type = PROTOSTREAM.media_type
+
+    def encode(self, value: str, /) -> bytes:
+        return value.encode()
+
+    def decode(self, data: Any, /) -> str:
+        return {b"good": "good"}[bytes(data)]
+
+
+@pytest.mark.parametrize("what", ["listener", "query"])
+def test_events_that_a_marshaller_does_not_take(
+    kind: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are left out, and the listener goes on."""
+
+    def lie(s: Session, q: Request) -> bytes:
+        def event(key: bytes) -> bytes:
+            fields: dict[str, Any] = {"custom_marker": 0, "key": key, "entry_version": 1}
+            if what == "query":
+                found = ContinuousQueryResult(ResultType.JOINING, key, b"good")
+                fields = {"custom_marker": 2, "event_data": found.encode()}
+            return encode_response(
+                Op.CACHE_ENTRY_CREATED,
+                version=q.version,
+                message_id=0,
+                listener_id=q["listener_id"],
+                retried=False,
+                **fields,
+            )
+
+        answer = encode_response(q.op, version=q.version, message_id=q.message_id)
+        return answer + event(b"bad") + event(b"good")
+
+    with Rogue() as rogue:
+        rogue.lies[Op.ADD_CLIENT_LISTENER] = lie
+        with connect(kind, rogue.server.uri) as client:
+            cache = client.cache(keys=Picky(), values=Picky())
+            if what == "listener":
+                events = cache.add_listener()
+            else:
+                events = cache.add_query_listener("from P")
+            event = events.next(20)
+            assert event.key == "good"
+            assert event.kind in (EventKind.CREATED, QueryEventKind.JOINING)
+            assert rogue.server.requests[Op.ADD_CLIENT_LISTENER] == 1
+            events.remove()
+    assert "an event that cannot be read" in caplog.text

@@ -182,9 +182,11 @@ class AsyncCounterListener(AsyncFeed[CounterEvent]):
 
     async def remove(self) -> None:
         connection = self._connection
-        if connection is not None and not self._is_over():
-            await self._forget_at(connection.server)
-        await super().remove()
+        try:
+            if connection is not None and not self._is_over():
+                await self._forget_at(connection.server)
+        finally:
+            await super().remove()
 
     async def _forget_at(self, server: ServerAddress) -> None:
         driver = self._dispatcher.driver

@@ -79,7 +79,7 @@ class Subscription(ABC):
         connection = await self._dispatcher.connection(self._state, tried, dedicated=True)
         try:
             self._connection, self._generation = connection, generation
-            connection.session.listen(self._id, self._hear)
+            connection.session.listen(self._id, self._take_in)
             await self._ask(connection)
             self._dispatcher.subscriptions[self._id] = self
             return connection
@@ -95,7 +95,7 @@ class Subscription(ABC):
             while not self._is_over():
                 if connection is None:
                     connection = await self._add_again()
-                    if connection is None:
+                    if connection is None or self._is_over():  # it may be over by now
                         break
                     self._resume()
                 began = clock()
@@ -145,6 +145,12 @@ class Subscription(ABC):
         answer.raise_for_status()
         return answer
 
+    def _take_in(self, event: Event) -> None:
+        try:
+            self._hear(event)
+        except Exception as error:  # a marshaller may be anybody's
+            logger.warning("cache %r: an event that cannot be read: %s", self._state.name, error)
+
     # ---- what a kind says
 
     @abstractmethod
@@ -153,7 +159,7 @@ class Subscription(ABC):
 
     @abstractmethod
     def _hear(self, event: Event) -> None:
-        """An event. Called where it arrives."""
+        """An event. Called where it arrives; if it raises, the event is left out."""
 
     def _lose(self) -> None:
         """The connection is lost: what happens from now on is not told."""

@@ -185,9 +185,11 @@ class CounterListener(Feed[CounterEvent]):
 
     def remove(self) -> None:
         connection = self._connection
-        if connection is not None and not self._is_over():
-            self._forget_at(connection.server)
-        super().remove()
+        try:
+            if connection is not None and not self._is_over():
+                self._forget_at(connection.server)
+        finally:
+            super().remove()
 
     def _forget_at(self, server: ServerAddress) -> None:
         driver = self._dispatcher.driver

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,13 +15,10 @@ from hotrod_codec.client._sync.subscriptions import Feed
 from hotrod_codec.client.cluster import CacheState
 from hotrod_codec.client.queries import Followed
 from hotrod_codec.client.results import QueryEvent, QueryEventKind
-from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op
 from hotrod_codec.protostream import CONTINUOUS_QUERY_FACTORY
 
 __all__ = ["QueryListener"]
-
-logger = logging.getLogger(__name__)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -37,7 +33,7 @@ class QueryListener(Feed[QueryEvent[K, V]]):
                 print(event.kind, event.key, event.value)
 
     The first events are of what matches already. Events that nobody takes are kept, 100,000 of
-    them; then the oldest go, and `dropped` counts them.
+    them or 64 MiB of keys and values; then the oldest go, and `dropped` counts them.
     """
 
     def __init__(
@@ -69,7 +65,5 @@ class QueryListener(Feed[QueryEvent[K, V]]):
             self._tell(QueryEvent(QueryEventKind.FAILOVER))
 
     def _hear(self, event: Event) -> None:
-        try:
-            self._tell(self._followed.event(event.fields.get("event_data", b"")))
-        except HotRodError as error:
-            logger.warning("cache %r: an event that cannot be read: %s", self._state.name, error)
+        data = event.fields.get("event_data", b"")
+        self._tell(self._followed.event(data), len(data))

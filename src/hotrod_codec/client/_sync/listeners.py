@@ -8,7 +8,6 @@ When its connection was lost a listener tells so by an event of its own kind.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
@@ -22,8 +21,6 @@ from hotrod_codec.client.session import Header
 from hotrod_codec.ops import Op, Version
 
 __all__ = ["Listener"]
-
-logger = logging.getLogger(__name__)
 
 K = TypeVar("K")
 
@@ -87,19 +84,16 @@ class Listener(Feed[CacheEvent[K]]):
         fields = event.fields
         key = fields.get("key")
         data = fields.get("event_data")
-        try:
-            self._tell(
-                CacheEvent(
-                    kind,
-                    None if key is None else self._decode_key(key),
-                    fields.get("entry_version"),
-                    bool(fields.get("retried")),
-                    data,
-                ),
-                len(key or b"") + len(data or b""),
-            )
-        except Exception as error:  # a marshaller may be anybody's
-            logger.warning("cache %r: an event that cannot be read: %s", self._state.name, error)
+        self._tell(
+            CacheEvent(
+                kind,
+                None if key is None else self._decode_key(key),
+                fields.get("entry_version"),
+                bool(fields.get("retried")),
+                data,
+            ),
+            len(key or b"") + len(data or b""),
+        )
 
 
 def kinds_of(kinds: Iterable[EventKind | str] | None) -> set[EventKind]:

@@ -292,7 +292,9 @@ def _let_go(
     stream: dict[str, Any] | None,
 ) -> None:
     """The server may forget the stream. If it does not hear that, it will in a few minutes."""
-    if stream is not None and connection.usable:
-        with suppress(HotRodError):
-            dispatcher.ask(connection, Call(end, call.state, call.header, stream))
-    dispatcher.driver.let_go(connection)
+    try:
+        if stream is not None and connection.usable:
+            with suppress(HotRodError):
+                dispatcher.ask(connection, Call(end, call.state, call.header, stream))
+    finally:
+        dispatcher.driver.let_go(connection)
