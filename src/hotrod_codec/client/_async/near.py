@@ -152,11 +152,6 @@ class AsyncNearCache(AsyncCache[K, V]):
         data = self._encode_key(key)
         generation = self._dispatcher.cluster.generation
         now = clock()
-        if now - store.turned_at > _TURN:
-            # Who reads nothing but what is here does not wait for anything, and nobody else would
-            # have a turn: events of the server, above all.
-            store.turned_at = now
-            await sleep(0)
         found = store.find(data, now, generation)
         if found is not None:
             return found
@@ -187,14 +182,15 @@ class AsyncNearCache(AsyncCache[K, V]):
                     missing.append((len(found), data, store.reserve(data, generation)))
                     places.append(self._place(key, data))
                 found.append(entry)
-            fields = [{"key": data} for _, data, _ in missing]
-            op = Op.GET_WITH_METADATA
-            answers = await self._dispatcher.execute_many(
-                Calls(op, self._state, self._header, fields, places)
-            )
-            for (index, _, _), answer in zip(missing, answers, strict=True):
-                if answer.value is not None:
-                    found[index] = self._entry(store, answer, now, wall)
+            if missing:
+                fields = [{"key": data} for _, data, _ in missing]
+                op = Op.GET_WITH_METADATA
+                answers = await self._dispatcher.execute_many(
+                    Calls(op, self._state, self._header, fields, places)
+                )
+                for (index, _, _), answer in zip(missing, answers, strict=True):
+                    if answer.value is not None:
+                        found[index] = self._entry(store, answer, now, wall)
         finally:
             for index, data, reservation in missing:
                 store.fill(data, reservation, found[index] if index < len(found) else None)
@@ -298,7 +294,15 @@ class AsyncNearCache(AsyncCache[K, V]):
 
     async def _store(self) -> NearStore:
         store: NearStore | None = self._dispatcher.driver.local().get(self._near_name)
-        return await self._open() if store is None else store
+        if store is None:
+            return await self._open()
+        now = clock()
+        if now - store.turned_at > _TURN:
+            # Who reads nothing but what is here does not wait for anything, and nobody else would
+            # have a turn: events of the server, above all.
+            store.turned_at = now
+            await sleep(0)
+        return store
 
     async def _open(self) -> NearStore:
         """Make the store, and have it told what changes. Until then it keeps nothing."""
