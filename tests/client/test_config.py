@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 import pytest
 
-from hotrod_codec import ConfigurationError, Intelligence, ServerAddress, Version
+from hotrod_codec import Client, ConfigurationError, Intelligence, ServerAddress, Version
 from hotrod_codec.client.config import (
     UNBOUNDED,
     CacheSettings,
@@ -82,11 +82,12 @@ def test_addresses(given: Any, expected: list[tuple[str, int]]) -> None:
         ("client_intelligence", "clever", "basic, topology_aware, hash_distribution_aware"),
         ("client_intelligence", 4, "basic, topology_aware, hash_distribution_aware"),
         ("client_intelligence", True, "basic, topology_aware, hash_distribution_aware"),
-        ("connect_timeout", 0, "more than 0 and finite"),
-        ("connect_timeout", float("inf"), "more than 0 and finite"),
-        ("connect_timeout", float("nan"), "more than 0 and finite"),
+        ("connect_timeout", 0, "more than 0 and up to"),
+        ("connect_timeout", float("inf"), "more than 0 and up to"),
+        ("connect_timeout", float("nan"), "more than 0 and up to"),
         ("request_timeout", "2", "expected seconds (a number or a timedelta), got str"),
-        ("operation_timeout", timedelta(0), "more than 0 and finite"),
+        ("request_timeout", 1e10, "more than 0 and up to 4294967296 are valid"),
+        ("operation_timeout", timedelta(0), "more than 0 and up to"),
         ("max_retries", -1, "0 or more is valid"),
         ("max_retries", 1.0, "expected int, got float"),
         ("max_connections", 0, "1 or more is valid"),
@@ -283,3 +284,23 @@ def test_configuration_needs_no_sockets() -> None:
 def test_every_setting_says_what_it_means() -> None:
     for each in fields(Configuration):
         assert each.metadata["doc"].endswith((".", "`.")), each.name
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("josn", "'josn'; text, bytes, json, protostream and media types are valid"),
+        ("x/y", "there is no marshaller for this"),
+        (5, "expected a name or a Marshaller .*, got int"),
+    ],
+)
+def test_marshallers_that_are_none(given: Any, said: str) -> None:
+    """In settings and in calls."""
+    with pytest.raises(ConfigurationError, match=said):
+        Configuration(key_marshaller=given)
+    with Client() as client:
+        for arguments in ({"keys": given}, {"values": given}):
+            with pytest.raises(ValueError, match=said):
+                client.cache(**arguments)
+            with pytest.raises(ValueError, match=said):
+                client.cache().with_marshallers(**arguments)

@@ -80,6 +80,7 @@ def test_a_path_and_a_fragment_are_ignored() -> None:
         ("hotrod://a?max_retrys=1", "did you mean max_retries?"),
         ("hotrod://a?max_retries=x", "max_retries: 'x': expected a whole number"),
         ("hotrod://a?socket_timeout=soon", "expected milliseconds"),
+        ("hotrod://a?socket_timeout=99999999999999999999", "that is too long"),
         ("hotrod://a?tcp_no_delay=maybe", "expected true or false"),
         ("hotrod://a?jmx=true", "jmx: makes no sense here"),
         ("hotrod://a?trust_store_file_name=x.jks", "keystores of Java are not read"),

@@ -32,9 +32,11 @@ __all__ = [
     "Configuration",
     "Mistakes",
     "NearSize",
+    "Seconds",
     "Settings",
     "address_of",
     "as_marshaller",
+    "as_seconds",
     "configure",
     "environment",
     "near_size",
@@ -53,18 +55,14 @@ MARSHALLERS: Final[Mapping[str, Marshaller[Any]]] = {
 """Marshallers by the names that settings take; a media type will do as well."""
 
 
-def as_marshaller(given: Marshaller[Any] | str) -> Marshaller[Any]:
-    """A marshaller, or the one of this name or media type. Raises ValueError: there is none."""
-    if isinstance(given, str):
-        return MARSHALLERS[given] if given in MARSHALLERS else marshaller_for(given)
-    return given
-
-
 _ENVIRONMENT: Final = {
     "HOTROD_USERNAME": "username",
     "HOTROD_PASSWORD": "password",
     "HOTROD_TOKEN": "token",
 }
+
+_LONGEST: Final = 2**32
+"""Seconds: what systems can wait for; 136 years."""
 
 Address: TypeAlias = str | tuple[str, int]
 Seconds: TypeAlias = float | timedelta
@@ -154,13 +152,14 @@ def _addresses(value: Any) -> tuple[ServerAddress, ...]:
     return found
 
 
-def _seconds(value: Any) -> float:
+def as_seconds(value: Seconds) -> float:
+    """A duration in seconds. Raises ValueError with what is valid."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"expected seconds (a number or a timedelta), got {type(value).__name__}")
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{value} s; more than 0 and finite are valid")
+    if not 0 < value <= _LONGEST:
+        raise ValueError(f"{value} s; more than 0 and up to {_LONGEST} are valid")
     return float(value)
 
 
@@ -231,7 +230,8 @@ def _mechanisms(value: Any) -> tuple[str, ...]:
     return wanted
 
 
-def _marshaller(value: Any) -> Marshaller[Any]:
+def as_marshaller(value: Marshaller[Any] | str) -> Marshaller[Any]:
+    """A marshaller, or the one of this name or media type. Raises ValueError with what is valid."""
     if isinstance(value, str):
         if value in MARSHALLERS:
             return MARSHALLERS[value]
@@ -239,8 +239,7 @@ def _marshaller(value: Any) -> Marshaller[Any]:
             return marshaller_for(value)
         raise ValueError(f"{value!r}; {', '.join(MARSHALLERS)} and media types are valid")
     if all(hasattr(value, name) for name in ("media_type", "encode", "decode")):
-        found: Marshaller[Any] = value
-        return found
+        return value
     raise ValueError(
         f"expected a name or a Marshaller (media_type, encode, decode), got {type(value).__name__}"
     )
@@ -336,10 +335,10 @@ class CacheSettings:
 
     force_return: bool | None = _setting(_boolean, None, "Writes give previous values back.")
     key_marshaller: Marshaller[Any] | None = _setting(
-        _marshaller, None, "How keys become bytes.", valid="as key_marshaller"
+        as_marshaller, None, "How keys become bytes.", valid="as key_marshaller"
     )
     value_marshaller: Marshaller[Any] | None = _setting(
-        _marshaller,
+        as_marshaller,
         None,
         "How values become bytes.",
         valid="as value_marshaller",
@@ -492,13 +491,13 @@ class Configuration:
         valid="`basic`, `topology_aware`, `hash_distribution_aware`; 1, 2, 3",
     )
     connect_timeout: float = _setting(
-        _seconds,
+        as_seconds,
         2.0,
         "For a connection with TLS and authentication, in seconds.",
     )
-    request_timeout: float = _setting(_seconds, 10.0, "For one answer of one server, in seconds.")
+    request_timeout: float = _setting(as_seconds, 10.0, "For one answer of one server, in seconds.")
     operation_timeout: float = _setting(
-        _seconds, 60.0, "For one call with all its attempts, in seconds."
+        as_seconds, 60.0, "For one call with all its attempts, in seconds."
     )
     max_retries: int = _setting(_number(0), 3, "Attempts after the first, on other servers.")
     retry_writes: bool = _setting(
@@ -508,12 +507,14 @@ class Configuration:
         "and writes of which no byte was sent.",
     )
     server_failure_timeout: float = _setting(
-        _seconds,
+        as_seconds,
         30.0,
         "How long a server that could not be reached is left aside, in seconds.",
     )
     ping_interval: float = _setting(
-        _seconds, 30.0, "A connection idle for so long is pinged before it is trusted, in seconds."
+        as_seconds,
+        30.0,
+        "A connection idle for so long is pinged before it is trusted, in seconds.",
     )
     max_connections: int = _setting(_number(1), 16, "Connections to one server, of a sync client.")
     max_in_flight: int = _setting(
@@ -540,13 +541,13 @@ class Configuration:
     )
     force_return: bool = _setting(_boolean, False, "Writes give previous values back.")
     key_marshaller: Marshaller[Any] = _setting(
-        _marshaller,
+        as_marshaller,
         "text",
         "How keys become bytes.",
         valid="`text`, `bytes`, `json`, `protostream`, a media type, a Marshaller",
     )
     value_marshaller: Marshaller[Any] = _setting(
-        _marshaller,
+        as_marshaller,
         "text",
         "How values become bytes.",
         valid="`text`, `bytes`, `json`, `protostream`, a media type, a Marshaller",

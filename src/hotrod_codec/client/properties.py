@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from hotrod_codec.client.config import Mistakes
 from hotrod_codec.client.texts import (
+    JAVA_CLASS,
     PROPERTIES,
+    Known,
+    Property,
     Senseless,
-    read_boolean,
     read_integer,
-    read_marshaller,
     read_near_mode,
     without_login,
 )
@@ -35,21 +36,6 @@ PREFIX: Final = "infinispan.client.hotrod."
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _CACHE: Final = re.compile(r"cache\.(?:\[([^\]]+)\]|([^.]+))\.(.+)")
 _VARIABLE: Final = re.compile(r"\$\{([^}:]+)(?::([^}]*))?\}")
-_TRANSACTIONS: Final = "there are no client transactions yet"
-# What Java's names of one cache's settings become.
-_OF_CACHES: Final[Mapping[str, tuple[str, ...] | str]] = {
-    "force_return_values": ("force_return",),
-    "marshaller": ("key_marshaller", "value_marshaller"),
-    "template_name": ("template",),
-    "configuration": ("configuration",),
-    "configuration_uri": ("configuration",),
-    "near_cache.mode": ("near_cache.mode",),
-    "near_cache.max_entries": ("near_cache.max_entries",),
-    "near_cache.bloom_filter": "near caches have no Bloom filter yet",
-    "near_cache.factory": "names a Java class",
-    "transaction.transaction_mode": _TRANSACTIONS,
-    "transaction.transaction_manager_lookup": _TRANSACTIONS,
-}
 
 
 def read_properties(
@@ -160,35 +146,24 @@ def _add(name: str, value: str, found: dict[str, Any]) -> str:
         return ""
     if name.startswith("sasl_properties."):
         return "mechanisms have no properties here"
-    known = PROPERTIES.get(name)
+    return _put(PROPERTIES.get(name), value, found)
+
+
+def _add_of_cache(cache: str, name: str, value: str, found: dict[str, Any]) -> str:
+    settings = found.get("caches", {}).get(cache, {})
+    why = _put(_OF_CACHES.get(name), value, settings)
+    if not why:
+        found.setdefault("caches", {})[cache] = settings
+    return why
+
+
+def _put(known: Property | None, value: str, found: dict[str, Any]) -> str:
+    """As `_add`, when it is known what the name means."""
     if known is None:
         return "no property of the Java client"
     if isinstance(known, Senseless):
         return known.why
     known.add(value, found)
-    return ""
-
-
-def _add_of_cache(cache: str, name: str, value: str, found: dict[str, Any]) -> str:
-    known = _OF_CACHES.get(name)
-    if known is None:
-        return "no property of the Java client"
-    if isinstance(known, str):
-        return known
-    settings = found.setdefault("caches", {}).setdefault(cache, {})
-    read: Any = value
-    if name == "force_return_values":
-        read = read_boolean(value)
-    elif name == "marshaller":
-        read = read_marshaller(value)
-    elif name == "configuration_uri":
-        read = _definition(value)
-    elif name == "near_cache.mode":
-        read = read_near_mode(value)
-    elif name == "near_cache.max_entries":
-        read = read_integer(value)
-    for keyword in known:
-        settings[keyword] = read
     return ""
 
 
@@ -209,3 +184,19 @@ def _definition(uri: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{uri}: {error.strerror}") from None
+
+
+# Java's names of one cache's settings.
+_OF_CACHES: Final[Mapping[str, Property]] = {
+    "force_return_values": PROPERTIES["force_return_values"],
+    "marshaller": PROPERTIES["marshaller"],
+    "template_name": Known("template", str),
+    "configuration": Known("configuration", str),
+    "configuration_uri": Known("configuration", _definition),
+    "near_cache.mode": Known("near_cache.mode", read_near_mode),
+    "near_cache.max_entries": Known("near_cache.max_entries", read_integer),
+    "near_cache.bloom_filter": Senseless("near caches have no Bloom filter yet"),
+    "near_cache.factory": JAVA_CLASS,
+    "transaction.transaction_mode": PROPERTIES["transaction.transaction_mode"],
+    "transaction.transaction_manager_lookup": JAVA_CLASS,
+}

@@ -10,20 +10,20 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.errors import ConfigurationError
 
 __all__ = [
+    "JAVA_CLASS",
     "PROPERTIES",
     "Known",
+    "Property",
     "Senseless",
     "keyword_of",
     "names",
-    "read_boolean",
     "read_integer",
-    "read_marshaller",
     "read_near_mode",
     "without_login",
 ]
@@ -54,7 +54,10 @@ def _milliseconds(text: str) -> timedelta:
     match = re.fullmatch(r"\s*(\d+)\s*(ms|s|m|h|d|)\s*", text, re.I)
     if match is None:
         raise ValueError(f"{text!r}: expected milliseconds, or a number and ms, s, m, h or d")
-    return timedelta(milliseconds=int(match[1]) * _UNITS[match[2].lower()])
+    try:
+        return timedelta(milliseconds=int(match[1]) * _UNITS[match[2].lower()])
+    except OverflowError:
+        raise ValueError(f"{text!r}: that is too long") from None
 
 
 def _failure_timeout(text: str) -> timedelta:
@@ -64,7 +67,7 @@ def _failure_timeout(text: str) -> timedelta:
     return _milliseconds(text)
 
 
-def read_boolean(text: str) -> bool:
+def _boolean(text: str) -> bool:
     value = _BOOLEANS.get(text.strip().lower())
     if value is None:
         raise ValueError(f"{text!r}: expected true or false")
@@ -99,7 +102,7 @@ def _ciphers(text: str) -> str:
     return ":".join(text.split())
 
 
-def read_marshaller(text: str) -> str:
+def _marshaller(text: str) -> str:
     """The class of Java's marshaller, as the name of ours."""
     name = text.strip().rpartition(".")[2]
     if name in _MARSHALLERS:
@@ -134,7 +137,7 @@ def _pem_type(text: str) -> None:
 class _Both(NamedTuple):
     """Java has one marshaller for keys and values."""
 
-    read: Callable[[str], Any] = read_marshaller
+    read: Callable[[str], Any] = _marshaller
     keyword: str = "marshaller"
 
     def add(self, text: str, found: dict[str, Any]) -> None:
@@ -157,7 +160,7 @@ class _Login(NamedTuple):
     keyword: str = "use_auth"
 
     def add(self, text: str, found: dict[str, Any]) -> None:
-        found[self.keyword] = read_boolean(text)
+        found[self.keyword] = _boolean(text)
 
 
 def without_login(found: dict[str, Any]) -> dict[str, Any]:
@@ -169,25 +172,27 @@ def without_login(found: dict[str, Any]) -> dict[str, Any]:
 
 _POOL: Final = Senseless("the Java client has no pool any more, and ignores it as well")
 _THREADS: Final = Senseless("there are no threads to configure")
-_JAVA_CLASS: Final = Senseless("names a Java class")
+JAVA_CLASS: Final = Senseless("names a Java class")
 _JMX: Final = Senseless("there is no JMX here")
-_TRANSACTIONS: Final = Senseless("there are no client transactions yet")
+_TRANSACTIONS: Final = Senseless("client.transaction() begins one, and takes its timeout")
 _NEAR_CACHE: Final = Senseless("is said of single caches: cache.NAME.near_cache.mode and so on")
 _DNS: Final = Senseless("the system resolves names")
 
-PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
+Property: TypeAlias = Known | _Both | _Checked | _Login | Senseless
+
+PROPERTIES: Final[dict[str, Property]] = {
     "server_list": Known("addresses", _word),
     "client_intelligence": Known("client_intelligence", _word),
-    "request_balancing_strategy": _JAVA_CLASS,
+    "request_balancing_strategy": JAVA_CLASS,
     "socket_timeout": Known("request_timeout", _milliseconds),
     "connect_timeout": Known("connect_timeout", _milliseconds),
     "max_retries": Known("max_retries", read_integer),
     "server_failure_timeout": Known("server_failure_timeout", _failure_timeout),
     "batch_size": Known("batch_size", read_integer),
     "protocol_version": Known("protocol_version", _version),
-    "tcp_no_delay": Known("tcp_no_delay", read_boolean),
-    "tcp_keep_alive": Known("tcp_keep_alive", read_boolean),
-    "transport_factory": _JAVA_CLASS,
+    "tcp_no_delay": Known("tcp_no_delay", _boolean),
+    "tcp_keep_alive": Known("tcp_keep_alive", _boolean),
+    "transport_factory": JAVA_CLASS,
     "dns_resolver_min_ttl": _DNS,
     "dns_resolver_max_ttl": _DNS,
     "dns_resolver_negative_ttl": _DNS,
@@ -197,18 +202,18 @@ PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
     "connection_pool.min_idle": _POOL,
     "connection_pool.max_pending_requests": _POOL,
     "connection_pool.min_evictable_idle_time": _POOL,
-    "async_executor_factory": _JAVA_CLASS,
+    "async_executor_factory": JAVA_CLASS,
     "default_executor_factory.pool_size": _THREADS,
     "default_executor_factory.threadname_prefix": _THREADS,
     "default_executor_factory.threadname_suffix": _THREADS,
     "marshaller": _Both(),
-    "context-initializers": _JAVA_CLASS,
+    "context-initializers": JAVA_CLASS,
     "java_serial_allowlist": Senseless("nothing of Java is deserialized"),
-    "force_return_values": Known("force_return", read_boolean),
-    "hash_function_impl.2": _JAVA_CLASS,
-    "hash_function_impl.3": _JAVA_CLASS,
-    "hash_function_impl.4": _JAVA_CLASS,
-    "use_ssl": Known("tls", read_boolean),
+    "force_return_values": Known("force_return", _boolean),
+    "hash_function_impl.2": JAVA_CLASS,
+    "hash_function_impl.3": JAVA_CLASS,
+    "hash_function_impl.4": JAVA_CLASS,
+    "use_ssl": Known("tls", _boolean),
     "key_store_file_name": Known("client_certificate", _pem),
     "key_store_type": _Checked(_pem_type),
     "key_store_password": Known("client_key_password", str),
@@ -218,7 +223,7 @@ PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
     "trust_store_type": _Checked(_pem_type),
     "trust_store_password": Senseless("a PEM file of certificates has no password"),
     "sni_host_name": Known("sni_host_name", _word),
-    "ssl_hostname_validation": Known("hostname_validation", read_boolean),
+    "ssl_hostname_validation": Known("hostname_validation", _boolean),
     "ssl_protocol": Senseless("TLS 1.2 and later are used; for others there is ssl_context"),
     "ssl_provider": Senseless("OpenSSL is used"),
     "ssl_ciphers": Known("tls_ciphers", _ciphers),
@@ -231,12 +236,12 @@ PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
     "auth_token": Known("token", str),
     "auth_realm": Known("realm", str),
     "auth_server_name": Known("sasl_server_name", _word),
-    "auth_callback_handler": _JAVA_CLASS,
+    "auth_callback_handler": JAVA_CLASS,
     "auth_client_subject": Senseless("is an object of Java"),
     "transaction.timeout": _TRANSACTIONS,
     "transaction.transaction_mode": _TRANSACTIONS,
-    "transaction.transaction_manager_lookup": _JAVA_CLASS,
-    "statistics": Known("statistics", read_boolean),
+    "transaction.transaction_manager_lookup": JAVA_CLASS,
+    "statistics": Known("statistics", _boolean),
     "jmx": _JMX,
     "jmx_name": _JMX,
     "jmx_domain": _JMX,
@@ -249,7 +254,7 @@ PROPERTIES: Final[dict[str, Known | _Both | _Checked | _Login | Senseless]] = {
 SASL's properties are read in properties.py."""
 
 _BY_TYPE: Final[dict[str, Callable[[str], Any]]] = {
-    "bool": read_boolean,
+    "bool": _boolean,
     "int": read_integer,
     "float": _milliseconds,
 }

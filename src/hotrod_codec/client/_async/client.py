@@ -19,6 +19,7 @@ from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import (
     Configuration,
     NearSize,
+    Seconds,
     Settings,
     as_marshaller,
     configure,
@@ -176,6 +177,9 @@ class AsyncClient:
             near_cache: How many values that were read are kept here, until a server tells that
                 they changed: at most so many, True for any number, False for none; by default as
                 configured.
+
+        Raises:
+            ValueError: An argument is none of these; says what is valid.
         """
         return self._cache(name, keys, values, force_return, near_cache)
 
@@ -286,11 +290,15 @@ class AsyncClient:
         state = self._dispatcher.cluster.cache("")
         return await execute(self._dispatcher, state, as_marshaller(given), task, parameters)
 
-    def transaction(self, *, timeout: float = 60) -> AsyncTransaction:
+    def transaction(self, *, timeout: Seconds = 60) -> AsyncTransaction:
         """A transaction: writes to one cache or to several that happen together or not at all.
 
         Args:
-            timeout: For how many seconds servers keep one that is not committed after all.
+            timeout: For how long servers keep one that is not committed after all: seconds or a
+                timedelta.
+
+        Raises:
+            EncodeError: `timeout` is not positive, or not finite.
 
         Hot Rod: PREPARE_TX_2 0x7D, since 2.9; before, PREPARE_TX 0x3B, since 2.7.
         """

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, cast
 from hotrod_codec import Response
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client.cluster import Call
+from hotrod_codec.client.config import Seconds, as_seconds
 from hotrod_codec.client.results import (
     TransactionConflictError,
     TransactionError,
@@ -26,6 +27,7 @@ from hotrod_codec.client.results import (
 )
 from hotrod_codec.client.session import Header, NotSentError
 from hotrod_codec.errors import (
+    EncodeError,
     HotRodError,
     RequestParsingError,
     RequestTimeoutError,
@@ -67,9 +69,12 @@ class AsyncTransaction:
     task or thread at a time may use it.
     """
 
-    def __init__(self, dispatcher: Dispatcher, timeout: float) -> None:
+    def __init__(self, dispatcher: Dispatcher, timeout: Seconds) -> None:
         self._dispatcher = dispatcher
-        self._milliseconds = max(1, round(timeout * 1000))
+        try:
+            self._milliseconds = max(1, round(as_seconds(timeout) * 1000))
+        except ValueError as error:
+            raise EncodeError(str(error), op="PREPARE_TX", field="timeout") from None
         self._caches: dict[str, AsyncTransactionCache[Any, Any]] = {}
         self._xid = Xid(_FORMAT, secrets.token_bytes(32), secrets.token_bytes(32))
         self._is_over = False
@@ -173,9 +178,7 @@ class AsyncTransaction:
         # Servers do not know it: they refused, or it may still be on its way.
         if code == _NO_SUCH and isinstance(error, ServerFailureError | RequestParsingError):
             raise error
-        raise TransactionInDoubtError(
-            f"the transaction may be committed or not: {error}"
-        ) from error
+        raise _in_doubt(str(error)) from error
 
     # ---- several
 
@@ -331,7 +334,11 @@ class AsyncTransactionCache(Generic[K, V]):
 
     async def remove(self, key: K) -> bool:
         """Remove a key; whether it was there."""
-        return await self.get_and_remove(key) is not None
+        entry = await self._read(key)
+        if entry.data is None:
+            return False
+        entry.write(None)
+        return True
 
     async def get_and_put(
         self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
@@ -343,10 +350,8 @@ class AsyncTransactionCache(Generic[K, V]):
 
     async def get_and_remove(self, key: K) -> V | None:
         """Remove a key; the value that was there, None: none."""
-        entry = await self._read(key)
-        old = self._value(entry)
-        if entry.data is not None:
-            entry.write(None)
+        old = await self.get(key)
+        await self.remove(key)
         return old
 
     # ---- entries

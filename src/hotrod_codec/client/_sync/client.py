@@ -22,6 +22,7 @@ from hotrod_codec.client.cluster import DEFAULT_CLUSTER
 from hotrod_codec.client.config import (
     Configuration,
     NearSize,
+    Seconds,
     Settings,
     as_marshaller,
     configure,
@@ -179,6 +180,9 @@ class Client:
             near_cache: How many values that were read are kept here, until a server tells that
                 they changed: at most so many, True for any number, False for none; by default as
                 configured.
+
+        Raises:
+            ValueError: An argument is none of these; says what is valid.
         """
         return self._cache(name, keys, values, force_return, near_cache)
 
@@ -289,11 +293,15 @@ class Client:
         state = self._dispatcher.cluster.cache("")
         return execute(self._dispatcher, state, as_marshaller(given), task, parameters)
 
-    def transaction(self, *, timeout: float = 60) -> Transaction:
+    def transaction(self, *, timeout: Seconds = 60) -> Transaction:
         """A transaction: writes to one cache or to several that happen together or not at all.
 
         Args:
-            timeout: For how many seconds servers keep one that is not committed after all.
+            timeout: For how long servers keep one that is not committed after all: seconds or a
+                timedelta.
+
+        Raises:
+            EncodeError: `timeout` is not positive, or not finite.
 
         Hot Rod: PREPARE_TX_2 0x7D, since 2.9; before, PREPARE_TX 0x3B, since 2.7.
         """

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, cast
 from hotrod_codec import Response
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client.cluster import Call
+from hotrod_codec.client.config import Seconds, as_seconds
 from hotrod_codec.client.results import (
     TransactionConflictError,
     TransactionError,
@@ -29,6 +30,7 @@ from hotrod_codec.client.results import (
 )
 from hotrod_codec.client.session import Header, NotSentError
 from hotrod_codec.errors import (
+    EncodeError,
     HotRodError,
     RequestParsingError,
     RequestTimeoutError,
@@ -70,9 +72,12 @@ class Transaction:
     task or thread at a time may use it.
     """
 
-    def __init__(self, dispatcher: Dispatcher, timeout: float) -> None:
+    def __init__(self, dispatcher: Dispatcher, timeout: Seconds) -> None:
         self._dispatcher = dispatcher
-        self._milliseconds = max(1, round(timeout * 1000))
+        try:
+            self._milliseconds = max(1, round(as_seconds(timeout) * 1000))
+        except ValueError as error:
+            raise EncodeError(str(error), op="PREPARE_TX", field="timeout") from None
         self._caches: dict[str, TransactionCache[Any, Any]] = {}
         self._xid = Xid(_FORMAT, secrets.token_bytes(32), secrets.token_bytes(32))
         self._is_over = False
@@ -176,9 +181,7 @@ class Transaction:
         # Servers do not know it: they refused, or it may still be on its way.
         if code == _NO_SUCH and isinstance(error, ServerFailureError | RequestParsingError):
             raise error
-        raise TransactionInDoubtError(
-            f"the transaction may be committed or not: {error}"
-        ) from error
+        raise _in_doubt(str(error)) from error
 
     # ---- several
 
@@ -334,7 +337,11 @@ class TransactionCache(Generic[K, V]):
 
     def remove(self, key: K) -> bool:
         """Remove a key; whether it was there."""
-        return self.get_and_remove(key) is not None
+        entry = self._read(key)
+        if entry.data is None:
+            return False
+        entry.write(None)
+        return True
 
     def get_and_put(
         self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None
@@ -346,10 +353,8 @@ class TransactionCache(Generic[K, V]):
 
     def get_and_remove(self, key: K) -> V | None:
         """Remove a key; the value that was there, None: none."""
-        entry = self._read(key)
-        old = self._value(entry)
-        if entry.data is not None:
-            entry.write(None)
+        old = self.get(key)
+        self.remove(key)
         return old
 
     # ---- entries
