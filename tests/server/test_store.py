@@ -40,6 +40,26 @@ def put(cache: Cache, key: bytes, lifespan: int = NEVER, max_idle: int = NEVER) 
     cache.put(key, b"v", lifespan, max_idle, cache.find(key))
 
 
+@pytest.mark.parametrize("hand_over", [True, False])
+@pytest.mark.parametrize(("nodes", "owners", "bound"), [(5, 3, 10), (6, 4, 6)])
+def test_copies_that_drive_others_out(nodes: int, owners: int, bound: int, hand_over: bool) -> None:
+    """Who gets copies may have to let entries go that are still to be copied."""
+    cluster = Cluster(Clock(), num_owners=owners, members=list(range(nodes)))
+    caches = [
+        cluster.create(f"{n}", CacheConfiguration(segments=n, max_entries=bound)) for n in (16, 64)
+    ]
+    for cache in caches:
+        for i in range(100):
+            put(cache, b"%d" % i)
+    for node in range(nodes - 1):
+        cluster.leave(node, hand_over=hand_over)
+        for cache in caches:
+            for member in cluster.members:
+                assert cache.held_by(member)[0] <= bound
+            for key in cache.entries():
+                assert cache.find(key) is not None
+
+
 @pytest.mark.parametrize("nodes", [1, 3])
 def test_a_lifespan_ends_to_the_millisecond(nodes: int) -> None:
     clock = Clock()
@@ -236,3 +256,16 @@ def test_a_configuration_in_each_form(text: str) -> None:
 def test_what_is_no_configuration(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         configuration.parse(text)
+
+
+def test_who_writes_does_not_suffer_for_who_listens() -> None:
+    """The converter makes bytes of bytes, and the values of a multimap are several."""
+    with EmbeddedServer() as server, Peer(server.address) as peer:
+        peer.call(
+            Op.ADD_CLIENT_LISTENER,
+            listener_id=b"l",
+            converter_factory="___eager-key-value-version-converter",
+            use_raw_data=True,
+        )
+        assert peer.call(Op.PUT_MULTIMAP, key=b"k", value=b"v").status == Status.SUCCESS
+        assert peer.call(Op.GET_MULTIMAP, key=b"k").values == [b"v"]

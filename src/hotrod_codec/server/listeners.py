@@ -6,9 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from hotrod_codec import Request, encode_response, murmur3, protostream
-from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op, Status, Version
-from hotrod_codec.server.media import Conversion, ConversionError, convert
+from hotrod_codec.server.media import Conversion, convert
 from hotrod_codec.server.session import RefusedError, Session
 from hotrod_codec.server.store import Cache, Change, Entry
 
@@ -100,7 +99,7 @@ class Listener:
             return
         try:
             event = self._event(change, key, entry, old, message_id)
-        except (ConversionError, HotRodError):  # who writes is not to suffer for who listens
+        except Exception:  # who writes is not to suffer for who listens
             logger.exception("an event of listener %s cannot be written", self.id.hex())
             return
         self._session.send(event)

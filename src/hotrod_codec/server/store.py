@@ -259,9 +259,10 @@ class Cache:
             keys = list(store)
             for key, segment in zip(keys, self._segments(keys), strict=True):
                 gained, lost = moves[segment]
-                if gained and holders[segment] == node:
+                # Copies may have driven it out of all stores meanwhile.
+                if gained and holders[segment] == node and (entry := store.get(key)) is not None:
                     for new in gained:
-                        self._stores[new][key] = store[key]
+                        self._stores[new][key] = entry
                         self._bound(self._stores[new])
                 if node in lost:
                     store.pop(key, None)
