@@ -162,6 +162,19 @@ def test_closing_the_client_ends_its_listeners(server: EmbeddedServer) -> None:
     assert listener.next(20) is None
 
 
+def test_a_cache_that_is_removed(server: EmbeddedServer, kind: str) -> None:
+    """Whoever listens to it hears of the next one of its name."""
+    with connect(kind, server.uri) as client:
+        cache = client.cache("c")
+        client.admin.create_cache("c", "<local-cache/>")
+        with cache.add_listener() as events:
+            client.admin.remove_cache("c")
+            client.admin.create_cache("c", "<local-cache/>")
+            next_of(events, EventKind.FAILOVER)
+            cache.put("k", "v")
+            assert next_of(events, EventKind.CREATED).key == "k"
+
+
 def test_closing_the_client_while_a_listener_comes_back(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

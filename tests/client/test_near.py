@@ -21,6 +21,7 @@ from hotrod_codec import (
     EmbeddedServer,
     Flag,
     Op,
+    ServerError,
     Status,
     TransportError,
     Version,
@@ -30,6 +31,9 @@ from hotrod_codec.client.near import NearCounts, NearEntry, NearStore, keys_come
 from hotrod_codec.errors import ConfigurationError, EncodeError
 from hotrod_codec.marshallers import BYTES, JSON, PROTOSTREAM, TEXT
 from hotrod_codec.values import MediaType, Metadata
+
+
+LOCAL = '<local-cache><encoding media-type="text/plain"/></local-cache>'
 
 
 def entry(value: bytes = b"v", now: float = 0.0, wall: float = 0.0, **metadata: Any) -> NearEntry:
@@ -282,6 +286,26 @@ def test_another_cluster(kind: str) -> None:
             until(lambda: cache.get("k") == "new")
             assert client.switch_to_default_cluster()
             assert cache.get("k") == "first"
+
+
+def test_a_cache_that_is_removed(server: EmbeddedServer, kind: str) -> None:
+    """Its servers forget who wants to hear of it; one of the same name has nothing of it."""
+    with connect(kind, server.uri) as client, Client(server.uri) as other:
+        other.admin.create_cache("c", LOCAL)
+        near, plain = client.cache("c", near_cache=True), other.cache("c")
+        for value in ("first", "second"):
+            plain.put("k", value)
+            assert near.get("k") == value
+            client.admin.remove_cache("c")
+            with pytest.raises(ServerError, match="CacheNotFound"):
+                near.get("k")
+            other.admin.create_cache("c", LOCAL)
+            assert near.get("k") is None
+        plain.put("k", "third")
+        until(lambda: near.get("k") == "third")
+        plain.put("k", "fourth")
+        until(lambda: near.get("k") == "fourth")
+        assert client.statistics.near_size == 1
 
 
 def test_nodes_come_and_go(cluster: EmbeddedServer, kind: str) -> None:

@@ -71,6 +71,8 @@ class Admin:
         """Remove a cache and its data, on all nodes. That there is none is no error."""
         self._dispatcher.run(admin.remove_cache(name, flags=flags))
         self._dispatcher.cluster.cache(name).known = False
+        for subscription in list(self._dispatcher.subscriptions.values()):
+            subscription.cache_removed(name)
 
     def update_configuration_attribute(
         self, name: str, attribute: str, value: str, *, flags: _Flags = ()

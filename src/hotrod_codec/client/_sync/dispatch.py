@@ -28,9 +28,11 @@ T = TypeVar("T")
 
 
 class Mover(Protocol):
-    """What stays at one server, until told to go to another cluster."""
+    """What stays at one server, until told that there is nothing to hear of any more."""
 
     def move(self) -> None: ...
+
+    def cache_removed(self, name: str) -> None: ...
 
 
 class Dispatcher:

@@ -87,9 +87,18 @@ class _Changes(Subscription):
     def _lose(self) -> None:
         self._store.disconnected()
 
+    def cache_removed(self, name: str) -> None:
+        if name == self._state.name:
+            self._removed = True
+            self._store.disconnected()
+        super().cache_removed(name)
+
     def _end(self) -> None:
         self._store.disconnected()
         self._dispatcher.book.near_ends(self._store)
+        local = self._dispatcher.driver.local()
+        if local.get(self._name) is self._store:
+            local.pop(self._name, None)  # another thread may have been faster
 
     def _is_over(self) -> bool:
         # The connections that it belonged to may be gone, while others are made.

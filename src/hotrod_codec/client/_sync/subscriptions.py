@@ -75,6 +75,12 @@ class Subscription(ABC):
         if connection is not None and self._generation != self._dispatcher.cluster.generation:
             connection.interrupt("another cluster is used now")
 
+    def cache_removed(self, name: str) -> None:
+        """The servers have a cache no more, and have forgotten who listens to it."""
+        connection = self._connection
+        if connection is not None and name == self._state.name:
+            connection.interrupt("the cache was removed")
+
     # ---- for as long as it is wanted
 
     def _add(self, tried: list[ServerAddress]) -> Connection:
