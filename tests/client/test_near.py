@@ -32,7 +32,6 @@ from hotrod_codec.errors import ConfigurationError, EncodeError
 from hotrod_codec.marshallers import BYTES, JSON, PROTOSTREAM, TEXT
 from hotrod_codec.values import MediaType, Metadata
 
-
 LOCAL = '<local-cache><encoding media-type="text/plain"/></local-cache>'
 
 
