@@ -196,3 +196,33 @@ def test_bulk_get_1000000_batch_by_batch(compare: Compare) -> None:
             "pieces": chunks(bulk_response(pairs(100 * COUNT))),
         },
     )
+
+
+def read_values(reader: Reader, pieces: list[bytes]) -> list[Any]:
+    values: list[Any] = [None] * COUNT
+    for piece in pieces:
+        reader.feed(piece)
+        reader.next_values(values, 1, COUNT)
+        while (message := reader.next()) is not None:  # one that lies in two pieces
+            values[message.message_id - 1] = message.value
+            reader.next_values(values, 1, COUNT)
+    return values
+
+
+def test_next_values_of_10000_get_responses(compare: Compare, bare: Any) -> None:
+    values = blobs(COUNT, VALUE)
+    frames = [get_response(i, value) for i, value in enumerate(values, start=1)]
+    compare(
+        "read_values(expecting_many(context), ours)",
+        {"bare": Reference("slices(stream, offsets)", lambda ours, b: ours == b)},
+        {
+            "read_values": read_values,
+            "expecting_many": expecting_many,
+            "context": RequestContext("get", VERSION),
+            "ours": chunks(b"".join(frames)),
+            "slices": bare.slices,
+            "stream": b"".join(frames),
+            "offsets": stream_offsets(frames),
+        },
+        held=True,
+    )

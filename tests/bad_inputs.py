@@ -323,6 +323,8 @@ def reader_calls() -> Iterator[Bad]:
         ("a name for a request", "expect", lambda: Reader().expect("get", 1)),  # type: ignore[arg-type]
         ("ids beyond 2^64", "expect_many", lambda: Reader().expect_many(get, 2**64 - 1, 2)),
         ("2^31 ids", "expect_many", lambda: Reader().expect_many(get, 1, 2**31)),
+        ("a tuple for a list", "next_values", lambda: Reader().next_values((1,), 1, 1)),  # type: ignore[arg-type]
+        ("a list too short", "next_values", lambda: Reader().next_values([1], 1, 2)),
         ("an unknown form", "expect", lambda: Reader().expect(get, 1, into="tuple")),  # type: ignore[arg-type]
         ("a form of lists for a value", "expect", lambda: Reader().expect(get, 1, into="batch")),
         ("a server that expects", "expect", lambda: Reader("server").expect(get, 1)),

@@ -378,6 +378,7 @@ def readers() -> Kind:
     ways += [
         Way("ids", lambda: _expecting(put, range(0, 4000, 7)), 500),
         Way("expect_many", lambda: Reader().expect_many(context, 5, 10_000)),
+        Way("next_values", partial(_values, context)),
         Way("buffer", _received),
         Way("copy", lambda: outcome(copy.deepcopy, Reader())),
         Way("pickle", lambda: outcome(pickle.dumps, Reader())),
@@ -389,6 +390,7 @@ def readers() -> Kind:
             Way("expect, wrong id", partial(outcome, Reader().expect, context, wrong)),
             Way("expect, wrong form", partial(outcome, Reader().expect, context, 1, into=wrong)),
             Way("expect_many, wrong", partial(outcome, Reader().expect_many, context, 1, wrong)),
+            Way("next_values, wrong", partial(outcome, Reader().next_values, wrong, 1, 1)),
             Way("context, wrong", partial(outcome, RequestContext, wrong)),
             Way("context, wrong version", partial(outcome, RequestContext, "get", wrong)),
         ]
@@ -408,6 +410,14 @@ def _expecting(context: RequestContext, ids: Iterable[int]) -> None:
     for number in ids:
         reader.expect(context, number)
     outcome(reader.expect, context, 7)
+
+
+def _values(context: RequestContext) -> None:
+    reader = Reader()
+    reader.expect_many(context, 1, 100)
+    for number in range(1, 101):
+        reader.feed(hotrod_codec.encode_response("get", message_id=number, value=b"v" * number))
+        reader.next_values([b""] * 100 if number % 2 else None, 1, 100)
 
 
 def _received() -> None:

@@ -25,6 +25,8 @@ from hotrod_codec.marshallers import (
     Marshaller,
     ProtoStreamMarshaller,
     TextMarshaller,
+    many_decoder,
+    many_encoder,
     marshaller_for,
 )
 from hotrod_codec.ops import MEDIA_TYPES
@@ -297,3 +299,63 @@ def test_recorded_strings_of_java() -> None:
                 assert PROTOSTREAM.encode(passed[name]).hex() == body[name], vector.id
                 assert PROTOSTREAM.decode(bytes.fromhex(body[name])) == passed[name], vector.id
     assert counted > 200
+
+
+# ---- many at once
+
+
+class _Shouting(TextMarshaller):
+    def encode(self, value: str, /) -> bytes:
+        return super().encode(value.upper())
+
+    def decode(self, data: Any, /) -> str:
+        return super().decode(data).lower()
+
+
+MANY: list[tuple[Marshaller[Any], list[Any]]] = [
+    (BYTES, [b"a", b""]),
+    (BYTES, [b"a", bytearray(b"b"), memoryview(b"c")]),
+    (TEXT, ["a", "\u00e9", ""]),
+    (TEXT, ["a", type("Str", (str,), {})("b")]),
+    (TextMarshaller("text/plain; charset=iso-8859-1"), ["a", "\u00e9"]),
+    (_Shouting(), ["a", "b"]),
+    (JSON, [{"a": 1}, None, "x"]),
+    (PROTOSTREAM, ["a", 5, None]),
+]
+
+
+@pytest.mark.parametrize(("marshaller", "values"), MANY)
+def test_many_are_as_each(marshaller: Marshaller[Any], values: list[Any]) -> None:
+    datas = many_encoder(marshaller)(values)
+    assert datas == [marshaller.encode(value) for value in values]
+    assert {type(data) for data in datas} == {bytes}
+    expected = [marshaller.decode(data) for data in datas]
+    assert list(many_decoder(marshaller)(datas)) == expected
+    with_none = [None, *datas, None]
+    assert list(many_decoder(marshaller)(with_none)) == [None, *expected, None]
+    assert many_encoder(marshaller)([]) == list(many_decoder(marshaller)([])) == []
+
+
+@pytest.mark.parametrize(
+    ("marshaller", "values"),
+    [(BYTES, [b"a", 5]), (TEXT, ["a", b"b"]), (TEXT, ["a", "\ud800"]), (JSON, [1, {1}])],
+)
+def test_one_of_many_cannot_be_said(marshaller: Marshaller[Any], values: list[Any]) -> None:
+    with pytest.raises((TypeError, EncodeError)) as expected:
+        marshaller.encode(values[1])
+    with pytest.raises(type(expected.value)) as caught:
+        many_encoder(marshaller)(values)
+    assert str(caught.value) == str(expected.value)
+
+
+@pytest.mark.parametrize(("marshaller", "data"), [(TEXT, b"\xff"), (JSON, b"{"), (TEXT, 5)])
+def test_those_before_one_that_is_wrong(marshaller: Marshaller[Any], data: Any) -> None:
+    """They are not lost."""
+    good = marshaller.encode("a")
+    values = iter(many_decoder(marshaller)([good, good, data, good]))
+    assert [next(values), next(values)] == ["a", "a"]
+    with pytest.raises((TypeError, DecodeError)) as expected:
+        marshaller.decode(data)
+    with pytest.raises(type(expected.value)) as caught:
+        next(values)
+    assert str(caught.value) == str(expected.value)

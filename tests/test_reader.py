@@ -32,6 +32,7 @@ from hotrod_codec import (
 )
 
 GET = RequestContext("get", "3.1")
+AWARE = RequestContext("get", "3.1", intelligence=2)
 
 
 def answer(message_id: int, value: bytes = b"v", **keywords: Any) -> bytes:
@@ -311,6 +312,137 @@ class TestIds:
         gc.collect()
         reader.feed(b"".join(answer(i) for i in range(50)))
         assert len(list(reader)) == 50
+
+
+class TestValues:
+    """next_values: the plain answers of a pipeline, many at a time."""
+
+    def test_all_that_are_there(self) -> None:
+        reader = Reader()
+        reader.expect_many(GET, 10, 5)
+        values: list[Any] = ["left alone"] * 7
+        miss = encode_response(
+            "get", version="3.1", message_id=11, status=Status.KEY_DOES_NOT_EXIST
+        )
+        reader.feed(answer(12, b"c") + answer(10, b"") + miss + answer(14, b"e")[:-1])
+        assert reader.next_values(values, 10, 5, start=1) == 3
+        assert values == ["left alone", b"", None, b"c", "left alone", "left alone", "left alone"]
+        assert reader.next_values(values, 10, 5, start=1) == 0
+        assert (reader.next(), reader.pending_requests) == (None, 2)
+        reader.feed(answer(14, b"e")[-1:])
+        assert reader.next_values(values, 10, 5, start=1) == 1
+        assert values[5] == b"e"
+
+    def test_others_are_left_to_next(self) -> None:
+        error = encode_response(
+            "get", version="3.1", message_id=2, status=Status.SERVER_ERROR, error="no"
+        )
+        event = encode_response(
+            "cache_entry_removed", version="3.1", message_id=2, listener_id=b"l", key=b"k"
+        )
+        topology = Topology(7, (ServerAddress("h", 1),))
+        for odd in (answer(4), answer(1), error, event, answer(2, topology=topology)):
+            values = [None] * 2
+            reader = Reader()
+            reader.expect_many(AWARE, 1, 4)
+            reader.feed(answer(3) + odd)
+            assert reader.next_values(values, 2, 2) == 1
+            assert values == [None, b"v"]
+            assert reader.next_values(values, 2, 2) == 0
+            expected = Reader()
+            for i in (1, 2, 4):
+                expected.expect(AWARE, i)
+            expected.feed(odd)
+            assert reader.next() == expected.next()
+
+    def test_nobody_wants_them(self) -> None:
+        reader = expecting(1, 2, 3)
+        reader.feed(answer(1) + answer(2) + answer(3))
+        assert reader.next_values(None, 1, 3) == 3
+        assert reader.pending_requests == reader.buffered == 0
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_the_same_as_one_by_one(self, seed: int) -> None:
+        draw = random.Random(seed)
+        topology = Topology(7, (ServerAddress("h", 1),))
+        ids = list(range(5, 45))
+        draw.shuffle(ids)
+        stream = b""
+        for i in ids:
+            kind = draw.randrange(6)
+            if kind == 0:
+                stream += encode_response(
+                    "get", version="3.1", message_id=i, status=Status.SERVER_ERROR, error="no"
+                )
+            elif kind == 1:
+                stream += answer(i, topology=topology)
+            else:
+                stream += answer(i, bytes(draw.choice((0, 1, 200, 70_000))))
+        one_by_one, reader = Reader(), Reader()
+        for one in (one_by_one, reader):
+            one.expect_many(AWARE, 5, 40)
+        one_by_one.feed(stream)
+        expected = {message.message_id: message for message in one_by_one}
+        found: dict[int, Any] = {}
+        while stream:
+            cut = draw.choice((1, 7, 1000, 100_000))
+            if draw.randrange(2):
+                reader.feed(stream[:cut])
+            else:
+                room = reader.buffer()
+                cut = min(cut, len(stream), len(room))
+                room[:cut] = stream[:cut]
+                reader.commit(cut)
+            stream = stream[cut:]
+            while True:
+                values: list[Any] = [...] * 20
+                count = reader.next_values(values, 15, 20)
+                taken = {15 + i: value for i, value in enumerate(values) if value is not ...}
+                assert len(taken) == count
+                found |= taken
+                message = reader.next()
+                if message is None:
+                    break
+                found[message.message_id] = message
+        assert found.keys() == expected.keys()
+        assert sum(isinstance(value, bytes) for value in found.values()) > 2
+        for i, value in found.items():
+            plain = isinstance(value, bytes)
+            assert value == (expected[i].value if plain else expected[i])
+
+    def test_what_cannot_be(self) -> None:
+        reader = expecting(1)
+        reader.feed(answer(1))
+        with pytest.raises(TypeError, match="list"):
+            reader.next_values((None,), 1, 1)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="values: 1 places, 2 are needed"):
+            reader.next_values([None], 1, 1, start=1)
+        for first, count, start in ((1, -1, 0), (-1, 1, 0), (1, 1, -1), (2**64, 1, 0)):
+            with pytest.raises(EncodeError):
+                reader.next_values([None], first, count, start)
+        assert reader.next_values([None], 1, 0) == reader.next_values([], 2, 0) == 0
+        assert reader.next_values([None], 1, 1) == 1
+        assert Reader("server").next_values([None], 1, 1) == 0
+
+    def test_a_stream_that_failed(self) -> None:
+        reader = expecting(1, 2)
+        reader.feed(b"\x00" + answer(1))
+        for _ in range(2):
+            assert reader.next_values([None], 1, 1) == 0
+            with pytest.raises(DecodeError):
+                reader.next()
+
+    def test_a_list_that_others_change(self) -> None:
+        class Rude:
+            def __del__(self) -> None:
+                values.clear()
+
+        reader = expecting(1, 2)
+        reader.feed(answer(1) + answer(2))
+        values: list[Any] = [Rude(), None]
+        with pytest.raises(IndexError):
+            reader.next_values(values, 1, 2)
+        assert (values, reader.pending_requests) == ([], 0)
 
 
 class TestFailure:

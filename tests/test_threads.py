@@ -343,6 +343,7 @@ class TestOneReader:
         reader.expect(HASH_AWARE, 2)
         calls: list[Callable[[], object]] = [
             reader.next,
+            lambda: reader.next_values(None, 1, 1),
             lambda: list(reader),
             reader.buffer,
             lambda: reader.commit(0),
@@ -380,7 +381,7 @@ class TestOneReader:
         def act(draw: random.Random) -> None:
             frame = draw.choice(frames)
             cut = draw.randrange(len(frame))
-            match draw.randrange(8):
+            match draw.randrange(9):
                 case 0:
                     reader.expect(HASH_AWARE, draw.randrange(1, 3))
                 case 1:
@@ -397,6 +398,8 @@ class TestOneReader:
                     reader.commit(min(len(room), len(frame)))
                 case 5:
                     reader.expect_many(HASH_AWARE, draw.randrange(2**40), 100)
+                case 6:
+                    assert reader.next_values([None] * 9, draw.randrange(3), 9) < 9
                 case _:
                     for message in reader:
                         if isinstance(message, Message):

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
 
 from hotrod_codec import protostream
@@ -338,3 +340,62 @@ def marshaller_for(media_type: MediaType | str, /) -> Marshaller[Any]:
         f"{media_type}: {problem}; BytesMarshaller({str(media_type)!r}) passes its bytes on",
         field="media_type",
     )
+
+
+# ---- many values at once, for who moves many: a call for each takes longer than all the rest
+
+
+def many_encoder(marshaller: Marshaller[T], /) -> Callable[[list[T]], list[bytes]]:
+    """What encodes many values as `marshaller.encode` does each. It may give back the same list."""
+    encode = marshaller.encode
+
+    def one_by_one(values: list[T]) -> list[bytes]:
+        return list(map(encode, values))
+
+    def as_they_are(values: list[Any]) -> list[bytes]:
+        return values if _BYTES.issuperset(map(type, values)) else one_by_one(values)
+
+    def texts(values: list[Any]) -> list[bytes]:
+        with suppress(UnicodeEncodeError):  # `encode` says which one it is, and in which words
+            if _STR.issuperset(map(type, values)):
+                return list(map(str.encode, values))
+        return one_by_one(values)
+
+    if _is_opaque(marshaller):
+        return as_they_are
+    return texts if _is_utf8(marshaller) else one_by_one
+
+
+def many_decoder(marshaller: Marshaller[T], /) -> Callable[[list[Any]], Iterable[Any]]:
+    """What decodes many values as `marshaller.decode` does each, when they are wanted; None stays
+    None. It may give back the list itself."""
+    decode = marshaller.decode
+
+    def one_by_one(datas: list[Any]) -> Iterable[Any]:
+        return (None if data is None else decode(data) for data in datas)
+
+    def as_they_are(datas: list[Any]) -> Iterable[Any]:
+        return datas if _BYTES_OR_NONE.issuperset(map(type, datas)) else one_by_one(datas)
+
+    def texts(datas: list[Any]) -> Iterable[Any]:
+        with suppress(UnicodeDecodeError):
+            if _BYTES.issuperset(map(type, datas)):
+                return list(map(bytes.decode, datas))
+        return one_by_one(datas)
+
+    if _is_opaque(marshaller):
+        return as_they_are
+    return texts if _is_utf8(marshaller) else one_by_one
+
+
+_BYTES: Final = frozenset({bytes})
+_BYTES_OR_NONE: Final = frozenset({bytes, type(None)})
+_STR: Final = frozenset({str})
+
+
+def _is_opaque(marshaller: Any) -> bool:  # and no subclass, which may do anything
+    return type(marshaller) is BytesMarshaller
+
+
+def _is_utf8(marshaller: Any) -> bool:
+    return type(marshaller) is TextMarshaller and marshaller._charset == "utf-8"

@@ -13,6 +13,7 @@ from cpython.buffer cimport (
 )
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
+from cpython.list cimport PyList_SetItem
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport (
@@ -1519,6 +1520,13 @@ cdef void context_of_waiting(const hr_waiting *w, hr_context *c) noexcept:
     c.intelligence = w.intelligence
 
 
+cdef struct _Quick:  # what Reader.quick_answer reads
+    uint64_t message_id
+    hr_waiting *waiting
+    uint8_t status
+    hr_slice value
+
+
 @cython.final
 cdef class Reader:
     """Messages out of a stream that arrives in pieces, whatever the pieces.
@@ -1896,6 +1904,50 @@ cdef class Reader:
         cdef object message = self.take_quick()
         return self.next_message() if message is None else message
 
+    @cython.critical_section
+    def next_values(self, values, first_id, count, /, start=0):
+        """Take the answers of a pipeline many at a time, and only what is in them.
+
+        As long as the next message is a plain answer (a success or a miss, with no topology, and
+        no field but a value) with one of `count` ids from `first_id` on, its value goes to
+        `values[start + message_id - first_id]`: bytes, or None when it has none.
+
+        Args:
+            values: A list; None: nobody wants them.
+
+        Returns:
+            How many were taken. Whatever comes next, next() gives it: an answer that is not plain
+            or has another id, an event; None if it is not whole; an error if it is wrong. 0 says
+            no more than that.
+
+        Raises:
+            TypeError: `values` is no list.
+            ValueError: It has no room for so many.
+        """
+        cdef list out = values
+        cdef uint64_t first = take_u64(first_id, "first_id")
+        cdef size_t number = <size_t>take_int(count, "count", 0, INT32_MAX)
+        cdef size_t begin = <size_t>take_int(start, "start", 0, INT32_MAX)
+        cdef size_t taken = 0
+        cdef const uint8_t *end
+        cdef _Quick q
+        cdef object value
+        self.check_free()
+        if out is not None and begin + number > <size_t>len(out):
+            raise ValueError(f"values: {len(out)} places, {begin + number} are needed")
+        while True:
+            end = self.quick_answer(first, number, &q)
+            if end is NULL:
+                return taken
+            value = None if q.value.data is NULL or out is None else bytes_of(q.value)
+            self.forget(q.waiting, q.message_id)
+            self.take(<size_t>(end - self.at))
+            taken += 1
+            if out is not None:
+                # What was there before may do anything when it goes, even make the list shorter.
+                Py_INCREF(value)
+                PyList_SetItem(out, <Py_ssize_t>(begin + <size_t>(q.message_id - first)), value)
+
     def __iter__(self):
         return self
 
@@ -1986,34 +2038,33 @@ cdef class Reader:
             return self.fail(error_of(&d.stop, request_name(&q), self.taken))
         return self.begin(request_of(&q, d.used), &d, bulk.INTO_PAIRS)
 
+    cdef inline const uint8_t *quick_answer(self, uint64_t first, uint64_t count, _Quick *q):
+        """What is next, if it is a whole answer in the most frequent form with one of `count` ids
+        from `first` on; returns its end. Else NULL, which says nothing."""
+        cdef const uint8_t *end
+        if self.is_busy:
+            return NULL
+        end = hr_quick_id(self.at, self.stop, &q.message_id)
+        if end is NULL or q.message_id - first >= count:
+            return NULL
+        q.waiting = hr_ids_find(&self.ids, q.message_id)
+        if q.waiting is NULL:
+            return NULL
+        return hr_quick_answer(end, self.stop, &hr_rows[q.waiting.row], q.waiting.version,
+                               self.legacy_server, self.limits.bytes, &q.status, &q.value)
+
     cdef Response take_quick(self):
         """The next message if it is a whole answer in the most frequent form; else None, which
         says nothing."""
-        cdef uint64_t message_id = 0
-        cdef uint8_t status = 0
-        cdef hr_slice value
-        cdef hr_waiting *waiting
-        cdef const hr_row *row
-        cdef const uint8_t *start = self.at
-        cdef const uint8_t *end
+        cdef _Quick q
+        cdef const uint8_t *end = self.quick_answer(0, UINT64_MAX, &q)
         cdef Response message
-        if self.is_busy:
-            return None
-        end = hr_quick_id(start, self.stop, &message_id)
         if end is NULL:
             return None
-        waiting = hr_ids_find(&self.ids, message_id)
-        if waiting is NULL:
-            return None
-        row = &hr_rows[waiting.row]
-        end = hr_quick_answer(end, self.stop, row, waiting.version, self.legacy_server,
-                              self.limits.bytes, &status, &value)
-        if end is NULL:
-            return None
-        message = quick_response_of(message_id, row, waiting.version, status, value,
-                                    <size_t>(end - start))
-        self.forget(waiting, message_id)
-        self.take(<size_t>(end - start))
+        message = quick_response_of(q.message_id, &hr_rows[q.waiting.row], q.waiting.version,
+                                    q.status, q.value, <size_t>(end - self.at))
+        self.forget(q.waiting, q.message_id)
+        self.take(<size_t>(end - self.at))
         return message
 
     cdef object take_response(self):

@@ -195,6 +195,8 @@ class Routing:
             return dict(found)
         if not self.segments:
             return {None: range(len(keys))}
+        if len(self.servers) == 1:
+            return {self.servers[0]: range(len(keys))}
         if self._primaries is None:
             numbers = {server: i for i, server in enumerate(self.servers)}
             self._primaries = [numbers[owners[0]] if owners else -1 for owners in self.segments]
@@ -340,9 +342,9 @@ class Calls:
 
     def _sizes(self) -> Iterable[int]:
         if self.op is Op.GET:
-            return (_HEAD + len(key) for key in self.items)
+            return map(_HEAD.__add__, map(len, self.items))
         if self.op is Op.PUT:
-            return (_HEAD + len(key) + len(value) for key, value in self.items)
+            return [_HEAD + len(key) + len(value) for key, value in self.items]
         return (_HEAD + len(f["key"]) if "key" in f else _LONG for f in self.items)
 
     def encoded(self, encoder: CacheEncoder, first_id: int, start: int, stop: int) -> bytes:

@@ -7,8 +7,11 @@ waits for any more. A driver moves the bytes, waits, and knows the time.
 from __future__ import annotations
 
 import logging
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from hotrod_codec import (
@@ -34,6 +37,7 @@ from hotrod_codec.sasl import choose_mechanism, client_exchange
 from hotrod_codec.values import MediaType, ServerAddress
 
 __all__ = [
+    "NO_ANSWER",
     "NO_FLAGS",
     "ConnectError",
     "Greeting",
@@ -82,21 +86,48 @@ class Waiter(Protocol):
         """There will be no answer."""
 
 
+class _NoAnswer:
+    """Stands where an answer has not come."""
+
+    def __repr__(self) -> str:
+        return "no answer"
+
+
+NO_ANSWER: Final = _NoAnswer()
+
+
 class Piece:
     """Requests with consecutive ids that were sent together: takes their answers.
 
     Args:
-        results: Where the answers go, each to its place, or why there is none.
+        results: NO_ANSWER in each place. There go the answers: of a plain one only its value, as
+            Reader.next_values has it; of any other the Response; or why there is none.
         start: The place of the first.
         first_id, count: Their ids.
-        whole: Called when the last one has come.
+        whole: Called when nothing more will come.
 
     Attributes:
         size: About how many bytes the requests were.
         left: How many answers have not come.
+        op, deadline: As for `Session.submit`.
+        forgotten: Whether nobody waits for them any more.
     """
 
-    __slots__ = ("_offset", "_results", "_whole", "count", "first_id", "left", "size")
+    __slots__ = (
+        "_results",
+        "_start",
+        "_whole",
+        "count",
+        "deadline",
+        "first_id",
+        "forgotten",
+        "left",
+        "op",
+        "size",
+    )
+
+    op: Op
+    deadline: float
 
     def __init__(
         self,
@@ -108,25 +139,39 @@ class Piece:
         whole: Callable[[Piece], None],
     ) -> None:
         self._results = results
-        self._offset = start - first_id
+        self._start = start
         self._whole = whole
         self.first_id = first_id
         self.count = count
         self.left = count
         self.size = size
+        self.forgotten = False
 
-    def resolve(self, response: Response, /) -> None:
-        self._results[response.message_id + self._offset] = response
-        self.left -= 1
-        if not self.left:
+    def take_from(self, reader: Reader) -> int:
+        """Take the plain answers that are next; how many they were."""
+        results = None if self.forgotten else self._results
+        return reader.next_values(results, self.first_id, self.count, self._start)
+
+    def put(self, response: Response) -> None:
+        """One answer, in whatever form."""
+        if not self.forgotten:
+            self._results[self._start + response.message_id - self.first_id] = response
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        if not self.forgotten:
             self._whole(self)
 
-    def fail_one(self, message_id: int, error: Exception) -> None:
-        """There will be no answer to this one."""
-        self._results[message_id + self._offset] = error
-        self.left -= 1
-        if not self.left:
-            self._whole(self)
+    def fail(self, error: Exception) -> None:
+        """For this reason nothing more will come, or be of any use."""
+        if self.forgotten:
+            return
+        results = self._results
+        for place in range(self._start, self._start + self.count):
+            if results[place] is NO_ANSWER:
+                results[place] = error
+        self.end()
+        self.forgotten = True
 
 
 class _Nobody:
@@ -223,8 +268,8 @@ class Session:
         version: Of all requests.
         last_id: The message id of the latest request.
         flushed_id: Up to which message id requests went to the network; the driver says.
-        waiting: By message id who waits for which answer and until when, those included for whom
-            nobody waits any more. To be looked at only.
+        pending: How many requests have no answer yet, those included that nobody waits for.
+        abandoned: For how many of `pending` nobody waits.
         progress: Changes when answers come: tells a server that works from one that only keeps
             the line busy.
         failure: Why it is over; None while it is not.
@@ -248,22 +293,14 @@ class Session:
         self.failure: TransportError | None = None
         self._reader = Reader(limits=limits, legacy_server=legacy_server)
         self.buffer = self._reader.buffer
-        self.waiting: dict[int, tuple[Waiter | Piece, float, Op]] = {}
-        self._abandoned = 0
+        self.pending = 0
+        self.abandoned = 0
+        self._waiting: dict[int, tuple[Waiter, float, Op]] = {}
+        self._pieces: list[Piece] = []  # with answers to come, in the order of their ids
         self._views: dict[Header, View] = {}
         self._header: Header | None = None  # of the latest request
         self._view: View
         self._listeners: dict[bytes, Callable[[Event], None]] = {}
-
-    @property
-    def pending(self) -> int:
-        """How many requests have no answer yet, those included that nobody waits for."""
-        return len(self.waiting)
-
-    @property
-    def abandoned(self) -> int:
-        """For how many of `pending` nobody waits."""
-        return self._abandoned
 
     def submit(
         self,
@@ -305,8 +342,9 @@ class Session:
         else:
             data = encoder.encode(op, message_id, **fields)
             self._reader.expect(encoder.context(op), message_id, into=into)
-        self.waiting[message_id] = waiter, deadline, op
+        self._waiting[message_id] = waiter, deadline, op
         self.last_id = message_id
+        self.pending += 1
         return data
 
     def submit_many(
@@ -333,7 +371,9 @@ class Session:
         first, count = piece.first_id, piece.count
         data = encode(encoder, first)
         self._reader.expect_many(encoder.context(op), first, count, into=into)
-        self.waiting.update(dict.fromkeys(range(first, first + count), (piece, deadline, op)))
+        piece.op, piece.deadline = op, deadline
+        self._pieces.append(piece)
+        self.pending += count
         self.last_id = first + count - 1
         return data
 
@@ -353,68 +393,110 @@ class Session:
         """
         reader = self._reader
         reader.commit(count)
-        pending = self.waiting
-        before = len(pending)
+        waiting, pieces = self._waiting, self._pieces
+        before = self.pending
         while True:
+            while pieces and self._take_plain(pieces[0]):
+                pass
             try:
                 message = reader.next()
             except DecodeError as error:
                 raise TransportError(f"{name_of(self.server)}: {error}") from error
             if message is None:
-                if len(pending) != before:
+                if self.pending != before:
                     self.progress += 1
                 return
             if type(message) is Event:
                 self._hear(message)
                 continue
-            found = pending.pop(message.message_id, None)
-            if found is None:
+            found = waiting.pop(message.message_id, None)
+            if found is not None:
+                self.pending -= 1
+                waiter = found[0]
+                if waiter is _NOBODY:
+                    self.abandoned -= 1
+                waiter.resolve(message)
+            elif (piece := self._piece_of(message.message_id)) is not None:
+                piece.put(message)
+                self._count(piece, 1)
+                self._take_plain(piece)
+            else:
                 self._unmatched(message)
                 continue
-            waiter = found[0]
-            if waiter is _NOBODY:
-                self._abandoned -= 1
-            waiter.resolve(message)
             if message.is_error and message.status in _OUT_OF_STEP:
                 raise TransportError(f"{name_of(self.server)}: {shown(message.error)}")
 
+    def _piece_of(self, message_id: int) -> Piece | None:
+        place = bisect_right(self._pieces, message_id, key=_first_id) - 1
+        if place < 0:
+            return None
+        piece = self._pieces[place]
+        return piece if message_id < piece.first_id + piece.count else None
+
+    def _take_plain(self, piece: Piece) -> bool:
+        """Whether that was all of this piece."""
+        taken = piece.take_from(self._reader)
+        if taken:
+            self._count(piece, taken)
+        return not piece.left
+
+    def _count(self, piece: Piece, taken: int) -> None:
+        self.pending -= taken
+        if piece.forgotten:
+            self.abandoned -= taken
+        piece.left -= taken
+        if not piece.left:
+            self._pieces.remove(piece)
+            piece.end()
+
     def abandon(self, message_id: int) -> None:
         """Nobody waits for this answer any more. It is read and dropped when it comes."""
-        found = self.waiting.get(message_id)
+        found = self._waiting.get(message_id)
         if found is not None and found[0] is not _NOBODY:
-            self.waiting[message_id] = _NOBODY, float("inf"), found[2]
-            self._abandoned += 1
+            self._waiting[message_id] = _NOBODY, math.inf, found[2]
+            self.abandoned += 1
 
     def abandon_piece(self, piece: Piece) -> None:
         """As `abandon`, for all answers of a piece that have not come."""
-        for message_id in range(piece.first_id, piece.first_id + piece.count):
-            self.abandon(message_id)
+        if not piece.forgotten:
+            piece.forgotten = True
+            self.abandoned += piece.left
 
     def expire(self, now: float) -> int:
         """Fail the requests whose deadlines are over; how many they were."""
-        late = [i for i, (_, deadline, _) in self.waiting.items() if deadline <= now]
+        before = self.abandoned
+        late = [i for i, (_, deadline, _) in self._waiting.items() if deadline <= now]
         for message_id in late:
-            waiter, _, op = self.waiting[message_id]
+            waiter, _, op = self._waiting[message_id]
             self.abandon(message_id)
-            _fail(
-                waiter,
-                message_id,
-                RequestTimeoutError(f"{op.name}: no answer from {name_of(self.server)} in time"),
-            )
-        return len(late)
+            waiter.fail(self._late(op))
+        for piece in list(self._pieces):
+            if piece.deadline <= now and not piece.forgotten:
+                piece.fail(self._late(piece.op))
+                self.abandoned += piece.left
+        return self.abandoned - before
+
+    def _late(self, op: Op) -> RequestTimeoutError:
+        return RequestTimeoutError(f"{op.name}: no answer from {name_of(self.server)} in time")
 
     def fail(self, error: TransportError) -> None:
         """The connection is lost, and with it all answers."""
         if self.failure is None:
             self.failure = error
-        pending = dict(self.waiting)
-        self.waiting.clear()
-        self._abandoned = 0
-        for message_id, (waiter, _, op) in pending.items():
-            kind = TransportError if message_id <= self.flushed_id else NotSentError
-            lost = kind(f"{op.name}: {error}")
-            lost.__cause__ = error
-            _fail(waiter, message_id, lost)
+        waiting, pieces = dict(self._waiting), list(self._pieces)
+        self._waiting.clear()
+        self._pieces.clear()
+        self.pending = self.abandoned = 0
+        for message_id, (waiter, _, op) in waiting.items():
+            waiter.fail(self._lost(message_id, op, error))
+        for piece in pieces:
+            piece.fail(self._lost(piece.first_id, piece.op, error))
+
+    def _lost(self, message_id: int, op: Op, error: TransportError) -> TransportError:
+        kind = TransportError if message_id <= self.flushed_id else NotSentError
+        lost = kind(f"{op.name}: {error}")
+        lost.__cause__ = error
+        return lost
 
     # ---- events
 
@@ -440,11 +522,7 @@ class Session:
         logger.warning("%s", error)
 
 
-def _fail(waiter: Waiter | Piece, message_id: int, error: Exception) -> None:
-    if isinstance(waiter, Piece):
-        waiter.fail_one(message_id, error)
-    else:
-        waiter.fail(error)
+_first_id = attrgetter("first_id")
 
 
 # ---------------------------------------------------------------------------------------------

@@ -111,11 +111,12 @@ class Book:
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def note(self, cache: str, op: Op, item: Any, answer: Response, seconds: float) -> None:
+    def note(self, cache: str, op: Op, item: Any, answer: Any, seconds: float) -> None:
         """A request was answered, without an error.
 
         Args:
             item: The fields of a request about many keys.
+            answer: A Response, or what `Dispatcher.execute_many` gives.
             seconds: How long that took.
         """
         kind = _KINDS.get(op)
@@ -193,11 +194,15 @@ def _add_near(tally: _Tally, store: NearStore) -> None:
         tally.near[i] += count
 
 
-def _result(op: Op, item: Any, answer: Response) -> tuple[int, int]:
+def _result(op: Op, item: Any, answer: Any) -> tuple[int, int]:
     """For how many keys it was done, and for how many not."""
     if op is Op.GET_ALL:
-        found = len(answer.entries)
+        found = 0 if answer is None else len(answer.entries)
         return found, len(item["keys"]) - found
     if op is Op.PUT_ALL:
         return len(item["entries"]), 0
-    return (1, 0) if answer.status in _DONE else (0, 1)
+    if isinstance(answer, Response):
+        done = answer.status in _DONE
+    else:
+        done = answer is not None or op is Op.PUT
+    return (1, 0) if done else (0, 1)

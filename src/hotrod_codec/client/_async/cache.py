@@ -35,7 +35,7 @@ from hotrod_codec.client.results import (
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
 from hotrod_codec.client.statistics import CacheStatistics
 from hotrod_codec.errors import EncodeError
-from hotrod_codec.marshallers import PROTOSTREAM, Marshaller
+from hotrod_codec.marshallers import PROTOSTREAM, Marshaller, many_decoder, many_encoder
 from hotrod_codec.ops import Flag, Op, Status, Version
 from hotrod_codec.values import Duration, MediaType, Metadata
 
@@ -45,6 +45,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
+T = TypeVar("T")
 
 _Life: TypeAlias = float | timedelta | Duration | None
 
@@ -100,6 +101,10 @@ class AsyncCache(Generic[K, V]):
         self._encode_key = keys.encode
         self._encode_value = values.encode
         self._decode_value = values.decode
+        self._encode_keys = many_encoder(keys)
+        self._encode_values = many_encoder(values)
+        self._decode_keys = many_decoder(keys)
+        self._decode_values = many_decoder(values)
         self._stored_key: Callable[[K], bytes] | None = None
         self._ready = False
 
@@ -420,23 +425,25 @@ class AsyncCache(Generic[K, V]):
         if self._state.version < Version.V2_1:
             values = await self.get_many(wanted)
             return {k: v for k, v in zip(wanted, values, strict=True) if v is not None}
-        encode, decode = self._encode_key, self._decode_value
-        names = {encode(key): key for key in wanted}
-        datas = list(names)
-        places = self._places(names.values(), datas)
-        calls = Calls(
-            Op.GET_ALL,
-            self._state,
-            self._header,
-            *self._split(places, map(len, datas), lambda part: {"keys": [datas[i] for i in part]}),
-            into="dict",
+        datas = self._encode_keys(wanted)
+        names = dict(zip(datas, wanted, strict=True))
+        if len(names) < len(datas):
+            datas = list(names)
+        parts, goals = self._split(
+            datas, self._places(names.values(), datas), list(map(len, datas))
         )
+        fields = [{"keys": part} for part in parts]
+        calls = Calls(Op.GET_ALL, self._state, self._header, fields, goals, into="dict")
         found: dict[K, V] = {}
         for answer in await self._dispatcher.execute_many(calls):
-            for data, value in answer.entries.items():
-                # The server may write a key in its own way.
-                key = names[data] if data in names else self._keys.decode(data)
-                found[key] = decode(value)
+            if answer is None:
+                continue
+            entries = answer.entries
+            if not names.keys() >= entries.keys():
+                # The server writes keys in its own way.
+                names |= zip(entries, self._decode_keys(list(entries)), strict=True)
+            named = map(names.__getitem__, entries)
+            found.update(zip(named, self._decode_values(list(entries.values())), strict=True))
         return found
 
     async def put_all(
@@ -451,70 +458,62 @@ class AsyncCache(Generic[K, V]):
 
         Hot Rod: PUT_ALL 0x2D, since 2.1; before, as `put_many`.
         """
-        pairs = _pairs(entries)
         if not self._ready:
             await self._prepare()
         if self._state.version < Version.V2_1:
-            await self.put_many(pairs, lifespan=lifespan, max_idle=max_idle)
+            await self.put_many(entries, lifespan=lifespan, max_idle=max_idle)
             return
-        items, places = self._encoded(pairs)
-        # Of several values for a key the last one counts.
-        last = {data: i for i, (data, _) in enumerate(items)}
-        if len(last) < len(items):
+        items, places = self._encoded(entries)
+        if len(dict(items)) < len(items):
+            # Of several values for a key the last one counts.
+            last = {data: i for i, (data, _) in enumerate(items)}
             items = [items[i] for i in last.values()]
             places = [places[i] for i in last.values()]
+        parts, goals = self._split(items, places, [len(data) + len(value) for data, value in items])
         life = {"lifespan": lifespan, "max_idle": max_idle}
-        calls = Calls(
-            Op.PUT_ALL,
-            self._state,
-            self._header,
-            *self._split(
-                places,
-                (len(data) + len(value) for data, value in items),
-                lambda part: {"entries": [items[i] for i in part]} | life,
-            ),
+        fields = [{"entries": part, **life} for part in parts]
+        await self._dispatcher.execute_many(
+            Calls(Op.PUT_ALL, self._state, self._header, fields, goals)
         )
-        await self._dispatcher.execute_many(calls)
 
     def _encoded(
-        self, pairs: Iterable[tuple[K, V]]
+        self, entries: Mapping[K, V] | Iterable[tuple[K, V]]
     ) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """Entries as they are sent, and what decides where each goes."""
-        encode_key, encode_value = self._encode_key, self._encode_value
-        if self._stored_key is None:
-            items = [(encode_key(key), encode_value(value)) for key, value in pairs]
-            return items, [data for data, _ in items]
-        items, places = [], []
-        for key, value in pairs:
-            items.append((encode_key(key), encode_value(value)))
-            places.append(self._stored_key(key))
-        return items, places
+        if isinstance(entries, Mapping):
+            mapping = cast("Mapping[K, V]", entries)
+            keys, values = list(mapping), list(mapping.values())
+        else:
+            pairs = list(entries)
+            keys, values = [key for key, _ in pairs], [value for _, value in pairs]
+        datas = self._encode_keys(keys)
+        items = list(zip(datas, self._encode_values(values), strict=True))
+        return items, self._places(keys, datas)
 
     def _split(
-        self,
-        places: list[bytes],
-        sizes: Iterable[int],
-        fields: Callable[[Sequence[int]], dict[str, Any]],
-    ) -> tuple[list[dict[str, Any]], list[bytes | None]]:
-        """Requests about many keys, each for one server: their fields, and where each goes.
+        self, items: list[T], places: list[bytes], sizes: list[int]
+    ) -> tuple[list[list[T]], list[bytes | None]]:
+        """What requests about many keys are about, each for one server, and where each goes.
         Servers close connections for requests that are too long, so a long list becomes several.
 
         Args:
-            sizes: Bytes of each key and value.
-            fields: Of a request, by the indices of its keys.
+            items: What to say of each key.
+            places, sizes: Of each what decides where it goes, and its bytes.
         """
-        known = list(sizes)
-        requests: list[dict[str, Any]] = []
+        parts: list[list[T]] = []
         goals: list[bytes | None] = []
         for owner, indices in self._state.routing.split(places).items():
-            ends = list(accumulate(known[i] for i in indices))
+            owned, lengths = items, sizes
+            if len(indices) < len(items):
+                owned, lengths = [items[i] for i in indices], [sizes[i] for i in indices]
+            ends = list(accumulate(lengths))
             start = 0
-            while start < len(indices):
-                stop = end_of_piece(ends, start, len(indices), _MOST_BYTES)
-                requests.append(fields(indices[start:stop]))
+            while start < len(owned):
+                stop = end_of_piece(ends, start, len(owned), _MOST_BYTES)
+                parts.append(owned[start:stop])
                 goals.append(None if owner is None else places[indices[start]])
                 start = stop
-        return requests, goals
+        return parts, goals
 
     async def get_many(self, keys: Iterable[K]) -> list[V | None]:
         """The values under many keys in their order, None where there is none: one request for
@@ -522,14 +521,10 @@ class AsyncCache(Generic[K, V]):
         if not self._ready:
             await self._prepare()
         wanted = list(keys)
-        encode, decode = self._encode_key, self._decode_value
-        datas = [encode(key) for key in wanted]
+        datas = self._encode_keys(wanted)
         places = self._places(wanted, datas)
         calls = Calls(Op.GET, self._state, self._header, datas, places)
-        return [
-            None if (value := answer.value) is None else decode(value)
-            for answer in await self._dispatcher.execute_many(calls)
-        ]
+        return list(self._decode_values(await self._dispatcher.execute_many(calls)))
 
     async def put_many(
         self,
@@ -540,10 +535,9 @@ class AsyncCache(Generic[K, V]):
     ) -> None:
         """Store many entries: one request for each, sent side by side without waiting for each
         other. When one of them fails, others may have been done."""
-        pairs = _pairs(entries)
         if not self._ready:
             await self._prepare()
-        items, places = self._encoded(pairs)
+        items, places = self._encoded(entries)
         life = {"lifespan": lifespan, "max_idle": max_idle}
         calls = Calls(Op.PUT, self._state, self._header, items, places, life=life)
         await self._dispatcher.execute_many(calls)
@@ -688,8 +682,8 @@ class AsyncCache(Generic[K, V]):
         iteration = self._iterate(segments, batch_size, progress, keys_only)
         async with aclosing(iteration.batches()) as batches:
             async for found, _ in batches:
-                for key in found:
-                    yield decode(key)
+                for key in self._decode_keys(found):
+                    yield key
 
     async def values(
         self,
@@ -699,11 +693,10 @@ class AsyncCache(Generic[K, V]):
         progress: Callable[[int, float], None] | None = None,
     ) -> AsyncGenerator[V, None]:
         """All values; arguments as for `entries`."""
-        decode = self._decode_value
         async with aclosing(self._columns(segments, batch_size, progress)) as batches:
             async for _, found in batches:
-                for value in found:
-                    yield decode(value)
+                for value in self._decode_values(found):
+                    yield value
 
     async def entries(
         self,
@@ -727,12 +720,11 @@ class AsyncCache(Generic[K, V]):
 
         Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET 0x19.
         """
-        decode_key, decode_value = self._keys.decode, self._decode_value
         columns = self._columns(segments, batch_size, progress, filter_factory, filter_params)
         async with aclosing(columns) as batches:
             async for keys, values in batches:
-                for key, value in zip(keys, values, strict=True):
-                    yield decode_key(key), decode_value(value)
+                for entry in zip(self._decode_keys(keys), self._decode_values(values), strict=True):
+                    yield entry
 
     async def _columns(
         self,
@@ -1077,12 +1069,6 @@ def _positive(name: str, number: int) -> int:
     if number < 1:
         raise EncodeError(f"{number} is less than 1", field=name)
     return number
-
-
-def _pairs(entries: Mapping[K, V] | Iterable[tuple[K, V]]) -> Iterable[tuple[K, V]]:
-    if isinstance(entries, Mapping):
-        return cast("Mapping[K, V]", entries).items()
-    return entries
 
 
 def _stored_form(keys: Marshaller[K], stored: MediaType | None) -> Callable[[K], bytes] | None:

@@ -35,15 +35,13 @@ class CountingDispatcher(Dispatcher):
         self.book.note(state.name, op, fields, answer, clock() - start)
         return answer
 
-    async def try_many(
-        self, calls: Calls, timeout: float | None = None
-    ) -> list[Response | Exception]:
+    async def try_many(self, calls: Calls, timeout: float | None = None) -> list[Any]:
         start = clock()
         results = await super().try_many(calls, timeout)
         if results:
             share = (clock() - start) / len(results)
             for item, result in zip(calls.items, results, strict=True):
-                if isinstance(result, Response):
+                if not isinstance(result, Exception):
                     self.book.note(calls.state.name, calls.op, item, result, share)
         return results
 

@@ -22,6 +22,7 @@ from hotrod_codec import Response
 from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
+    NO_ANSWER,
     ConnectError,
     Greeting,
     Header,
@@ -201,7 +202,6 @@ class Connection(asyncio.BufferedProtocol):
         self.session = session_of(
             self._configuration, self.server, greeting.version, cluster.intelligence
         )
-        self._waiting = self.session.waiting
         self._open = self.usable = True
         self._written_at = self._quiet_since = clock()
         self._tick()
@@ -232,10 +232,10 @@ class Connection(asyncio.BufferedProtocol):
         Raises:
             TransportError, RequestTimeoutError, EncodeError: There is none.
         """
-        session, waiting = self.session, self._waiting
-        if self._crowd or self._paused or len(waiting) >= self._most:
+        session = self.session
+        if self._crowd or self._paused or session.pending >= self._most:
             await self._queue(op, deadline)
-        if not waiting:
+        if not session.pending:
             self._quiet_since = clock()
         future: asyncio.Future[Response] = self._loop.create_future()
         topology_id = state.routing.topology_id
@@ -253,10 +253,10 @@ class Connection(asyncio.BufferedProtocol):
             session.abandon(message_id)
             raise
 
-    async def request_many(self, calls: Calls, deadline: float) -> list[Response | Exception]:
-        """The answers to many requests in their order, or why there is none."""
+    async def request_many(self, calls: Calls, deadline: float) -> list[Any]:
+        """The answers to many requests in their order, as Piece has them."""
         session, most, count = self.session, self._most, len(calls)
-        results: list[Any] = [None] * count
+        results: list[Any] = [NO_ANSWER] * count
         every: asyncio.Future[None] = self._loop.create_future()
         left = count
 
@@ -547,16 +547,14 @@ class Driver:
         self,
         batches: dict[ServerAddress, Calls],
         deadline: float,
-    ) -> dict[ServerAddress, list[Response | Exception]]:
-        """The answers to many requests of several servers, or why there are none."""
+    ) -> dict[ServerAddress, list[Any]]:
+        """The answers to many requests of several servers, each list as Piece has it."""
         answers = await asyncio.gather(
             *(self._perform(server, calls, deadline) for server, calls in batches.items())
         )
         return dict(zip(batches, answers, strict=True))
 
-    async def _perform(
-        self, server: ServerAddress, calls: Calls, deadline: float
-    ) -> list[Response | Exception]:
+    async def _perform(self, server: ServerAddress, calls: Calls, deadline: float) -> list[Any]:
         try:
             connection = await self.acquire(server, deadline)
         except TransportError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from hotrod_codec import Response, admin
 from hotrod_codec.admin import AdminTask
@@ -25,6 +25,9 @@ __all__ = ["Dispatcher"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_PLAIN: Final = frozenset({bytes, type(None)})
+"""What results are that nobody has to look at."""
 
 
 class Mover(Protocol):
@@ -198,8 +201,10 @@ class Dispatcher:
 
     # ---- many at once
 
-    def execute_many(self, calls: Calls, timeout: float | None = None) -> list[Response]:
-        """The answers to many requests, sent side by side to the servers that own their keys.
+    def execute_many(self, calls: Calls, timeout: float | None = None) -> list[Any]:
+        """The answers to many requests, sent side by side to the servers that own their keys: of
+        GET the values, of others the Responses; None for an answer that says no more than that
+        it was done, or that there is nothing.
 
         Raises:
             HotRodError: One of them failed; others may have been done.
@@ -208,16 +213,14 @@ class Dispatcher:
         for result in results:
             if isinstance(result, Exception):
                 raise result
-        return results  # type: ignore[return-value]
+        return results
 
-    def try_many(
-        self, calls: Calls, timeout: float | None = None
-    ) -> list[Response | Exception]:
+    def try_many(self, calls: Calls, timeout: float | None = None) -> list[Any]:
         """As `execute_many`, with each error in its place."""
         c = self.configuration
         now = clock()
         deadline = now + (c.operation_timeout if timeout is None else timeout)
-        results: list[Response | Exception] = [TransportError("not sent")] * len(calls)
+        results: list[Any] = [TransportError("not sent")] * len(calls)
         todo: Sequence[int] = range(len(calls))
         tried: list[ServerAddress] = []
         attempts = 0
@@ -252,23 +255,21 @@ class Dispatcher:
             self._note_retries(calls.state, len(again))
             todo = sorted(again)
 
-    def _take_in(
-        self, calls: Calls, results: list[Response | Exception], generation: int
-    ) -> list[int]:
+    def _take_in(self, calls: Calls, results: list[Any], generation: int) -> list[int]:
         """Put errors in the place of error answers; the indices of those that may be asked for
         again."""
+        if _PLAIN.issuperset(map(type, results)):
+            return []
         again = []
-        odd = [
-            i
-            for i, result in enumerate(results)
-            if type(result) is not Response or result.is_error or result.topology is not None
-        ]
-        for i in odd:
-            result = results[i]
+        for i, result in enumerate(results):
+            if type(result) in _PLAIN:
+                continue
             if isinstance(result, Response):
                 if result.topology is not None:
                     self.learn(calls.state, result, generation)
                 if not result.is_error:
+                    if calls.op is Op.GET:
+                        results[i] = result.value
                     continue
                 try:
                     result.raise_for_status()
@@ -278,7 +279,7 @@ class Dispatcher:
                 again.append(i)
         return again
 
-    def _failed_for_now(self, op: Op, result: Response | Exception) -> bool:
+    def _failed_for_now(self, op: Op, result: object) -> bool:
         if not isinstance(result, Exception) or self.driver.closed:
             return False
         return may_retry(result, reads=op in READS, retry_writes=self._retry_writes)

@@ -26,6 +26,7 @@ from hotrod_codec import Response
 from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
+    NO_ANSWER,
     ConnectError,
     Header,
     Into,
@@ -369,7 +370,7 @@ class _Run:
 
     def __init__(self, connection: Connection, calls: Calls, deadline: float) -> None:
         self.connection = connection
-        self.results: list[Any] = [None] * len(calls)
+        self.results: list[Any] = [NO_ANSWER] * len(calls)
         self._calls = calls
         self._deadline = deadline
         self._next = 0
@@ -419,7 +420,7 @@ class _Run:
     def fail(self, error: Exception) -> None:
         """Fail all that have no answer."""
         for index, result in enumerate(self.results):
-            if result is None:
+            if result is NO_ANSWER:
                 sent = index < self._next
                 self.results[index] = error if sent else NotSentError(str(error))
         self._left = 0
@@ -587,9 +588,9 @@ class Driver:
 
     def perform(
         self, batches: dict[ServerAddress, Calls], deadline: float
-    ) -> dict[ServerAddress, list[Response | Exception]]:
-        """The answers to many requests of several servers, or why there are none."""
-        answers: dict[ServerAddress, list[Response | Exception]] = {}
+    ) -> dict[ServerAddress, list[Any]]:
+        """The answers to many requests of several servers, each list as Piece has it."""
+        answers: dict[ServerAddress, list[Any]] = {}
         runs: list[_Run] = []
         try:
             # Always in the same order: two threads that wait for each other would wait for ever.

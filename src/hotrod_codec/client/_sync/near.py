@@ -201,7 +201,7 @@ class NearCache(Cache[K, V]):
                     Calls(op, self._state, self._header, fields, places)
                 )
                 for (index, _, _), answer in zip(missing, answers, strict=True):
-                    if answer.value is not None:
+                    if answer is not None and answer.value is not None:
                         found[index] = self._entry(store, answer, now, wall)
         finally:
             for index, data, reservation in missing:
