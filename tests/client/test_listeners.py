@@ -11,7 +11,7 @@ import pytest
 
 from client.both import KINDS, connect, next_of
 from client.relay import until
-from client.rogue import Rogue
+from client.rogue import Rogue, nothing_stays
 from hotrod_codec import (
     AsyncClient,
     Client,
@@ -65,13 +65,18 @@ def test_a_listener_comes_back_after_a_restart(server: EmbeddedServer, kind: str
             assert next_of(events, EventKind.CREATED).key == "a"
 
 
-def test_a_listener_that_is_removed_while_it_comes_back(server: EmbeddedServer, kind: str) -> None:
-    """What is being connected then is not kept, and tells nothing."""
+@pytest.mark.parametrize("what", ["cache", "counter"])
+def test_a_listener_that_is_removed_while_it_comes_back(
+    server: EmbeddedServer, kind: str, what: str
+) -> None:
+    """It is not added again, tells nothing, and its connection goes."""
     heard: list[Any] = []
     with connect(kind, server.uri) as client:
         cache = client.cache()
         cache.put("a", "A")
-        listener = cache.add_listener(heard.append, kinds=["created"])
+        client.counters.define("c", CounterConfiguration())
+        counter = client.counters.get("c")
+        listener = (cache if what == "cache" else counter).add_listener(heard.append)
         server.faults.delay(0.3, op=Op.PING, times=None)
         pings = server.requests[Op.PING]
         server.stop_node(0)
@@ -81,7 +86,10 @@ def test_a_listener_that_is_removed_while_it_comes_back(server: EmbeddedServer, 
         server.faults.clear()
         time.sleep(0.3)
         cache.put("b", "B")  # the client's own connection is there again
+        counter.increment_and_get()
         until(lambda: cache.get("b") and server.connections == 1)
+        adding = Op.ADD_CLIENT_LISTENER if what == "cache" else Op.COUNTER_ADD_LISTENER
+        assert server.requests[adding] == 1
         assert heard == []
 
 
@@ -121,16 +129,13 @@ def test_nothing_remains_of_a_removed_listener(server: EmbeddedServer) -> None:
     with Client(server.uri) as client:
         cache = client.cache()
         cache.put("a", "A")
-        before = threading.active_count(), server.connections
-        for _ in range(5):
-            listener = cache.add_listener()
-            listener.remove()
-            listener.remove()
-            assert list(listener) == []
-        deadline = time.monotonic() + 20
-        while (threading.active_count(), server.connections) != before:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        with nothing_stays():
+            for _ in range(5):
+                listener = cache.add_listener()
+                listener.remove()
+                listener.remove()
+                assert list(listener) == []
+        until(lambda: server.connections == 1)
 
 
 def test_iterating_in_a_loop(server: EmbeddedServer) -> None:

@@ -181,12 +181,10 @@ class AsyncCounterListener(AsyncFeed[CounterEvent]):
         self._names = tuple(dict.fromkeys(names))
 
     async def remove(self) -> None:
-        connection = self._connection
-        try:
-            if connection is not None and not self._is_over():
-                await self._forget_at(connection.server)
-        finally:
-            await super().remove()
+        connection, is_over = self._connection, self._is_over()
+        await super().remove()  # first: from now on it is not added again
+        if connection is not None and not is_over:
+            await self._forget_at(connection.server)
 
     async def _forget_at(self, server: ServerAddress) -> None:
         driver = self._dispatcher.driver

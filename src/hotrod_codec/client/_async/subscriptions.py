@@ -86,7 +86,8 @@ class Subscription(ABC):
         try:
             self._connection, self._generation = connection, generation
             connection.session.listen(self._id, self._take_in)
-            await self._ask(connection)
+            if not self._is_over():
+                await self._ask(connection)
             self._dispatcher.subscriptions[self._id] = self
             return connection
         except BaseException:

@@ -184,12 +184,10 @@ class CounterListener(Feed[CounterEvent]):
         self._names = tuple(dict.fromkeys(names))
 
     def remove(self) -> None:
-        connection = self._connection
-        try:
-            if connection is not None and not self._is_over():
-                self._forget_at(connection.server)
-        finally:
-            super().remove()
+        connection, is_over = self._connection, self._is_over()
+        super().remove()  # first: from now on it is not added again
+        if connection is not None and not is_over:
+            self._forget_at(connection.server)
 
     def _forget_at(self, server: ServerAddress) -> None:
         driver = self._dispatcher.driver
