@@ -301,10 +301,9 @@ def test_a_cache_that_is_removed(server: EmbeddedServer, kind: str) -> None:
             other.admin.create_cache("c", LOCAL)
             assert near.get("k") is None
         plain.put("k", "third")
-        until(lambda: near.get("k") == "third")
+        until(lambda: near.get("k") == "third" and client.statistics.near_size == 1)
         plain.put("k", "fourth")
         until(lambda: near.get("k") == "fourth")
-        assert client.statistics.near_size == 1
 
 
 def test_nodes_come_and_go(cluster: EmbeddedServer, kind: str) -> None:

@@ -214,6 +214,7 @@ def test_what_changes_while_the_listener_moves_is_not_missed(
 ) -> None:
     """Again and again: the value before the gap is never given after it."""
     other.put(key + b" other", b"v")
+    listens_again(near, key, reads)
     for i in range(10):
         value = b"%d" % i
         other.put(key, value)
