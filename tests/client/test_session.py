@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -44,10 +45,10 @@ class Waiter:
         self.answers: list[Response] = []
         self.errors: list[Exception] = []
 
-    def resolve(self, response: Response, /) -> None:
+    def set_result(self, response: Response, /) -> None:
         self.answers.append(response)
 
-    def fail(self, error: Exception, /) -> None:
+    def set_exception(self, error: Exception, /) -> None:
         self.errors.append(error)
 
 
@@ -115,6 +116,25 @@ def test_what_is_late_fails_and_its_answer_is_dropped() -> None:
     assert s.expire(6.0) == 0
     receive(s, found(one, b"a") + found(two, b"b"))
     assert (len(early.answers), late.answers[0].value) == (0, b"b")
+
+
+def test_a_waiter_that_is_gone() -> None:
+    """A future that was cancelled, whose task has not had its turn since."""
+    loop = asyncio.new_event_loop()
+    s = session(gone=(asyncio.InvalidStateError,))
+    gone = [loop.create_future() for _ in range(3)]
+    for future in gone[:2]:
+        s.submit(Op.GET, future, 5.0, 7, HEADER, {"key": b"k"})
+    waiter, three = get(s)
+    s.submit(Op.GET, gone[2], 20.0, 7, HEADER, {"key": b"k"})
+    for future in gone:
+        future.cancel()
+    receive(s, found(1, b"a") + found(three, b"b"))
+    assert waiter.answers[0].value == b"b"
+    assert (s.expire(5.0), s.pending) == (1, 2)
+    s.fail(TransportError("gone"))
+    assert s.pending == 0
+    loop.close()
 
 
 def gets(s: Session, *keys: bytes, deadline: float = 10.0) -> tuple[Piece, list[Any], list[Piece]]:

@@ -132,11 +132,20 @@ class Routing:
     Attributes:
         topology_id: To send with each request.
         servers: All of them, each once.
+        only: The server, if there is no other.
         segments: For each segment its owners, primary first; empty when keys have no owners, or
             the version (1.x) has none.
     """
 
-    __slots__ = ("_primaries", "_wheel", "_wheel_servers", "segments", "servers", "topology_id")
+    __slots__ = (
+        "_primaries",
+        "_wheel",
+        "_wheel_servers",
+        "only",
+        "segments",
+        "servers",
+        "topology_id",
+    )
 
     def __init__(
         self,
@@ -149,6 +158,7 @@ class Routing:
         self._wheel = wheel
         self._wheel_servers = tuple(servers)
         self.servers = tuple(dict.fromkeys(self._wheel_servers))
+        self.only = self.servers[0] if len(self.servers) == 1 else None
         self.segments = segments
         self._primaries: list[int] | None = None
 
@@ -195,8 +205,8 @@ class Routing:
             return dict(found)
         if not self.segments:
             return {None: range(len(keys))}
-        if len(self.servers) == 1:
-            return {self.servers[0]: range(len(keys))}
+        if self.only is not None:
+            return {self.only: range(len(keys))}
         if self._primaries is None:
             numbers = {server: i for i, server in enumerate(self.servers)}
             self._primaries = [numbers[owners[0]] if owners else -1 for owners in self.segments]
@@ -433,8 +443,8 @@ class Cluster:
         """
         routing = state.routing
         all_is_well = not tried and not self._failed
-        if all_is_well and len(routing.servers) == 1:
-            return routing.servers[0]
+        if all_is_well and routing.only is not None:
+            return routing.only
         if key is not None:
             owners = routing.owners_of(key)
             if owners and all_is_well:
@@ -456,9 +466,9 @@ class Cluster:
         Otherwise as `choose`."""
         state, places = calls.state, calls.places
         if not tried and not self._failed and len(indices) == len(places):
-            servers = state.routing.servers
-            if len(servers) == 1:
-                return {servers[0]: indices}
+            only = state.routing.only
+            if only is not None:
+                return {only: indices}
             if None not in places:
                 found = state.routing.split(cast("Sequence[bytes]", places))
                 if None not in found:

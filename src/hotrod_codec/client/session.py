@@ -10,6 +10,7 @@ import logging
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -77,12 +78,12 @@ def connect_error(server: ServerAddress, error: Exception) -> ConnectError:
 
 
 class Waiter(Protocol):
-    """Who gets the answer to a request: called once, one or the other."""
+    """Who gets the answer to a request, such as a future: one of these is called, once."""
 
-    def resolve(self, response: Response, /) -> None:
-        """The answer, which may be an error answer."""
+    def set_result(self, response: Any, /) -> None:
+        """The answer, a Response, which may be an error answer."""
 
-    def fail(self, error: Exception, /) -> None:
+    def set_exception(self, error: Exception, /) -> None:
         """There will be no answer."""
 
 
@@ -177,10 +178,10 @@ class Piece:
 class _Nobody:
     """Waits for an answer that has to be read, as others come behind it, but is of no use."""
 
-    def resolve(self, response: Response, /) -> None:
+    def set_result(self, response: Any, /) -> None:
         pass
 
-    def fail(self, error: Exception, /) -> None:
+    def set_exception(self, error: Exception, /) -> None:
         pass
 
 
@@ -263,6 +264,7 @@ class Session:
         version: What the handshake found.
         intelligence: How much of its cluster the server shall tell.
         limits, legacy_server: As for Reader.
+        gone: What waiters raise that are not there any more, such as a future that was cancelled.
 
     Attributes:
         version: Of all requests.
@@ -283,9 +285,11 @@ class Session:
         intelligence: Intelligence = Intelligence.BASIC,
         limits: Limits | None = None,
         legacy_server: bool = False,
+        gone: tuple[type[Exception], ...] = (),
     ) -> None:
         self.server = server
         self.version = version
+        self._gone = gone
         self.intelligence = intelligence
         self.last_id = 0
         self.flushed_id = 0
@@ -298,7 +302,8 @@ class Session:
         self._waiting: dict[int, tuple[Waiter, float, Op]] = {}
         self._pieces: list[Piece] = []  # with answers to come, in the order of their ids
         self._views: dict[Header, View] = {}
-        self._header: Header | None = None  # of the latest request
+        self._header: Header | None = None  # of the latest request, as its topology's id
+        self._topology_id: int | None = None
         self._view: View
         self._listeners: dict[bytes, Callable[[Event], None]] = {}
 
@@ -325,12 +330,12 @@ class Session:
         """
         if self.failure is not None:
             raise NotSentError(str(self.failure))
-        if header is not self._header:
+        if header is not self._header or topology_id != self._topology_id:
             self._view = self._views.get(header) or self._new_view(header)
-            self._header = header
+            self._header, self._topology_id = header, topology_id
+            if self._view[0].topology_id != topology_id:
+                self._view[0].topology_id = topology_id
         encoder, get_context, put_context = self._view
-        if encoder.topology_id != topology_id:
-            encoder.topology_id = topology_id
         message_id = self.last_id + 1
         # The two that are most frequent have a short way.
         if op is Op.GET:
@@ -368,6 +373,7 @@ class Session:
         encoder = (self._views.get(header) or self._new_view(header))[0]
         if encoder.topology_id != topology_id:
             encoder.topology_id = topology_id
+            self._topology_id = None
         first, count = piece.first_id, piece.count
         data = encode(encoder, first)
         self._reader.expect_many(encoder.context(op), first, count, into=into)
@@ -415,7 +421,10 @@ class Session:
                 waiter = found[0]
                 if waiter is _NOBODY:
                     self.abandoned -= 1
-                waiter.resolve(message)
+                try:  # noqa: SIM105 - suppress() takes longer than all the rest
+                    waiter.set_result(message)
+                except self._gone:
+                    pass
             elif (piece := self._piece_of(message.message_id)) is not None:
                 piece.put(message)
                 self._count(piece, 1)
@@ -469,7 +478,7 @@ class Session:
         for message_id in late:
             waiter, _, op = self._waiting[message_id]
             self.abandon(message_id)
-            waiter.fail(self._late(op))
+            self._disappoint(waiter, self._late(op))
         for piece in list(self._pieces):
             if piece.deadline <= now and not piece.forgotten:
                 piece.fail(self._late(piece.op))
@@ -488,9 +497,13 @@ class Session:
         self._pieces.clear()
         self.pending = self.abandoned = 0
         for message_id, (waiter, _, op) in waiting.items():
-            waiter.fail(self._lost(message_id, op, error))
+            self._disappoint(waiter, self._lost(message_id, op, error))
         for piece in pieces:
             piece.fail(self._lost(piece.first_id, piece.op, error))
+
+    def _disappoint(self, waiter: Waiter, error: Exception) -> None:
+        with suppress(*self._gone):
+            waiter.set_exception(error)
 
     def _lost(self, message_id: int, op: Op, error: TransportError) -> TransportError:
         kind = TransportError if message_id <= self.flushed_id else NotSentError

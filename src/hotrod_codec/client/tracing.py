@@ -20,10 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 def session_of(
-    c: Configuration, server: ServerAddress, version: Version, intelligence: Intelligence
+    c: Configuration,
+    server: ServerAddress,
+    version: Version,
+    intelligence: Intelligence,
+    **more: Any,
 ) -> Session:
-    """The session of a connection that is past its handshake."""
-    settings: dict[str, Any] = {
+    """The session of a connection that is past its handshake; `more` as for Session."""
+    settings: dict[str, Any] = more | {
         "intelligence": intelligence,
         "limits": c.limits,
         "legacy_server": c.legacy_server,

@@ -66,33 +66,16 @@ clock = time.monotonic
 sleep = asyncio.sleep
 
 
-class _Waiter:
-    """A task that waits for an answer."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, future: asyncio.Future[Response]) -> None:
-        self.future = future
-
-    def resolve(self, response: Response, /) -> None:
-        if not self.future.done():
-            self.future.set_result(response)
-
-    def fail(self, error: Exception, /) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
 class _Pulse:
     """The answer to a ping that asks whether the server is still there."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    def resolve(self, response: Response, /) -> None:
+    def set_result(self, response: Response, /) -> None:
         pass
 
-    def fail(self, error: Exception, /) -> None:
+    def set_exception(self, error: Exception, /) -> None:
         self.connection.retire()
 
 
@@ -200,7 +183,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._lost is not None:
             raise self._lost
         self.session = session_of(
-            self._configuration, self.server, greeting.version, cluster.intelligence
+            self._configuration,
+            self.server,
+            greeting.version,
+            cluster.intelligence,
+            gone=(asyncio.InvalidStateError,),
         )
         self._open = self.usable = True
         self._written_at = self._quiet_since = clock()
@@ -239,7 +226,7 @@ class Connection(asyncio.BufferedProtocol):
             self._quiet_since = clock()
         future: asyncio.Future[Response] = self._loop.create_future()
         topology_id = state.routing.topology_id
-        data = session.submit(op, _Waiter(future), deadline, topology_id, header, fields, into)
+        data = session.submit(op, future, deadline, topology_id, header, fields, into)
         message_id = session.last_id
         out = self._out
         out.append(data)

@@ -78,10 +78,10 @@ class _Slot:
     def __init__(self) -> None:
         self.result: Response | Exception | None = None
 
-    def resolve(self, response: Response, /) -> None:
+    def set_result(self, response: Response, /) -> None:
         self.result = response
 
-    def fail(self, error: Exception, /) -> None:
+    def set_exception(self, error: Exception, /) -> None:
         self.result = error
 
 
@@ -490,7 +490,8 @@ class _Pool:
         """It may be taken again."""
         connection.released_at = clock()
         self.idle.append(connection)
-        self.tell()
+        if self._waiting:
+            self.tell()
 
     def tell(self) -> None:
         """There may be a connection or a place for somebody who waits."""
