@@ -8,7 +8,8 @@ Wants what the integration tests want (a JDK, Maven), and `tests` on PYTHONPATH:
 
 All sides of a row run in each round, in an order that is shuffled, and the ratio is taken within
 the round, as everywhere here. There are processes beside this one: the server, the Java client,
-an embedded server, an echo; they work only when they are asked for something.
+an embedded server, an echo; they work only when they are asked for something. Where one request
+waits for the other, all of them share one processor; see `one_processor`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -341,7 +342,7 @@ class Row:
         unit: Counts of calls are multiples of it.
         whole: It is that count, once in a round.
         goals: The least speed relative to Java, by the client's name.
-        floor: The most time relative to the bare loop.
+        floor: The most time relative to the bare loop. Such a row has one processor.
     """
 
     name: str
@@ -466,8 +467,57 @@ def warm(run: Run, unit: int, seconds: float) -> int:
             return count
 
 
+@contextmanager
+def one_processor() -> Iterator[None]:
+    """Let this process and those that it has started share one processor.
+
+    Where a request waits for the one before it, only one side ever works. Are there two processors,
+    the scheduler may put both sides on one of them, or wake up an idle one for each message, which
+    takes three times as long as all the rest; and leave it so for seconds. Then the figures tell of
+    that alone.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    all_of_them = os.sched_getaffinity(0)
+    threads = [thread for process in family() for thread in threads_of(process)]
+    try:
+        for thread in threads:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, {max(all_of_them)})
+        yield
+    finally:
+        # Those that were started meanwhile have it from the others.
+        for process in family():
+            for thread in threads_of(process):
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread, all_of_them)
+
+
+def threads_of(process: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(thread) for thread in os.listdir(f"/proc/{process}/task")]
+    return []
+
+
+def family() -> list[int]:
+    """This process, and those that it has started, and they."""
+    found = [os.getpid()]
+    for process in found:
+        for thread in threads_of(process):
+            with suppress(FileNotFoundError):
+                text = Path(f"/proc/{process}/task/{thread}/children").read_text(encoding="ascii")
+                found += map(int, text.split())
+    return found
+
+
 def measure(row: Row, rounds: int) -> list[dict[str, Any]]:
     """A line for each of our clients."""
+    with one_processor() if row.floor is not None else nullcontext():
+        return _measure(row, rounds)
+
+
+def _measure(row: Row, rounds: int) -> list[dict[str, Any]]:
     sides = dict(row.ours) | dict(row.others)
     names = list(sides)
     if row.whole:

@@ -1823,7 +1823,8 @@ cdef class Reader:
         self.make_room(<size_t>hint if hint >= 1 else <size_t>BLOCK)
         used = <size_t>(self.stop - self.block.data)
         self.room = self.block.capacity - used
-        return memoryview(self.block)[used:]
+        view = memoryview(self.block)
+        return view[used:] if used else view
 
     @cython.critical_section
     def commit(self, count, /):

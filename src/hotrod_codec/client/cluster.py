@@ -389,6 +389,7 @@ class Cluster:
             requests of an older generation concern servers that are of no interest any more.
         name: Of the current cluster.
         intelligence: What to tell its servers.
+        failed: The servers that could not be reached, and until when to leave them alone.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -404,7 +405,7 @@ class Cluster:
         self.name = DEFAULT_CLUSTER
         self.generation = 0
         self._seeds, self.intelligence = self._sites[self.name]
-        self._failed: dict[ServerAddress, float] = {}
+        self.failed: dict[ServerAddress, float] = {}
         self._caches: dict[str, CacheState] = {}
         self._lock = threading.Lock()
 
@@ -442,7 +443,7 @@ class Cluster:
             now: On the clock of `server_failed`.
         """
         routing = state.routing
-        all_is_well = not tried and not self._failed
+        all_is_well = not tried and not self.failed
         if all_is_well and routing.only is not None:
             return routing.only
         if key is not None:
@@ -465,7 +466,7 @@ class Cluster:
         """The servers for many requests: for each the indices of its requests, out of `indices`.
         Otherwise as `choose`."""
         state, places = calls.state, calls.places
-        if not tried and not self._failed and len(indices) == len(places):
+        if not tried and not self.failed and len(indices) == len(places):
             only = state.routing.only
             if only is not None:
                 return {only: indices}
@@ -482,8 +483,8 @@ class Cluster:
         self, state: CacheState, tried: Collection[ServerAddress], now: float
     ) -> ServerAddress:
         bad = set(tried)
-        if self._failed:
-            bad.update(s for s in tuple(self._failed) if self._is_failed(s, now))
+        if self.failed:
+            bad.update(s for s in tuple(self.failed) if self._is_failed(s, now))
         server = state.balancer.next_server(bad)
         if server not in bad:
             return server
@@ -501,19 +502,19 @@ class Cluster:
         return state.balancer.next_server(())
 
     def _is_failed(self, server: ServerAddress, now: float) -> bool:
-        until = self._failed.get(server)
+        until = self.failed.get(server)
         if until is None:
             return False
         if until > now:
             return True
-        self._failed.pop(server, None)
+        self.failed.pop(server, None)
         return False
 
     # ---- learning
 
     def server_failed(self, server: ServerAddress, now: float) -> None:
         """It could not be reached: leave it alone for a while."""
-        self._failed[server] = now + self._failure_timeout
+        self.failed[server] = now + self._failure_timeout
 
     def server_lost(self, server: ServerAddress) -> None:
         """A connection to it has ended. It may be another one when it is back, in another cluster
@@ -526,8 +527,8 @@ class Cluster:
 
     def server_works(self, server: ServerAddress) -> None:
         """It could be reached."""
-        if self._failed:
-            self._failed.pop(server, None)
+        if self.failed:
+            self.failed.pop(server, None)
 
     def learn(self, state: CacheState, topology: Topology, generation: int) -> bool:
         """Take in the topology of an answer.
@@ -554,7 +555,7 @@ class Cluster:
                     ", ".join(name_of(server) for server in routing.servers[:_MOST_NAMED]),
                 )
             for gone in set(state.routing.servers).difference(routing.servers):
-                self._failed.pop(gone, None)
+                self.failed.pop(gone, None)
             state.routing = routing
             return True
 
@@ -574,7 +575,7 @@ class Cluster:
             if name not in self._sites:
                 return False
             for seed in self._sites[name][0]:
-                self._failed.pop(seed, None)  # who says so knows better
+                self.failed.pop(seed, None)  # who says so knows better
             if name != self.name:
                 self._go_to(name)
             return True

@@ -342,7 +342,10 @@ class Session:
             data = encoder.get(fields["key"], message_id)
             self._reader.expect(get_context, message_id)
         elif op is Op.PUT:
-            data = encoder.put(message_id=message_id, **fields)
+            if len(fields) == 2:
+                data = encoder.put(fields["key"], fields["value"], message_id)
+            else:
+                data = encoder.put(message_id=message_id, **fields)
             self._reader.expect(put_context, message_id)
         else:
             data = encoder.encode(op, message_id, **fields)

@@ -232,11 +232,10 @@ class AsyncCache(Generic[K, V]):
             fields["lifespan"] = lifespan
         if max_idle is not None:
             fields["max_idle"] = max_idle
-        return self._previous(
-            await self._dispatcher.request(
-                Op.PUT, self._state, self._header_of_writes, fields, place
-            )
+        answer = await self._dispatcher.request(
+            Op.PUT, self._state, self._header_of_writes, fields, place
         )
+        return None if answer.previous is None else self._previous(answer)
 
     async def put_if_absent(
         self, key: K, value: V, *, lifespan: _Life = None, max_idle: _Life = None

@@ -203,7 +203,8 @@ class Connection(asyncio.BufferedProtocol):
 
     async def request(self, call: Call, deadline: float) -> Response:
         """The answer to a call; as `ask`."""
-        return await self.ask(call.op, call.state, call.header, call.fields, call.into, deadline)
+        op, fields, into = call.op, call.fields, call.into
+        return await self.ask(op, call.state, call.header, fields, into, deadline, clock())
 
     async def ask(
         self,
@@ -213,6 +214,7 @@ class Connection(asyncio.BufferedProtocol):
         fields: Mapping[str, Any],
         into: Into,
         deadline: float,
+        now: float,
     ) -> Response:
         """The answer, which may be an error answer. Arguments as in Call.
 
@@ -222,8 +224,9 @@ class Connection(asyncio.BufferedProtocol):
         session = self.session
         if self._crowd or self._paused or session.pending >= self._most:
             await self._queue(op, deadline)
+            now = clock()
         if not session.pending:
-            self._quiet_since = clock()
+            self._quiet_since = now
         future: asyncio.Future[Response] = self._loop.create_future()
         topology_id = state.routing.topology_id
         data = session.submit(op, future, deadline, topology_id, header, fields, into)

@@ -93,7 +93,9 @@ class Dispatcher:
         tried: list[ServerAddress] = []
         while True:
             generation = cluster.generation
-            server = cluster.choose(state, key, tried, now)
+            server = state.routing.only
+            if server is None or tried or cluster.failed:  # else there is nothing to choose
+                server = cluster.choose(state, key, tried, now)
             try:
                 if tried and server in tried:
                     self._pause(len(tried), deadline - now)
@@ -105,7 +107,13 @@ class Dispatcher:
                 limit = now + self._request_timeout
                 try:
                     response = connection.ask(
-                        op, state, header, fields, into, limit if limit < deadline else deadline
+                        op,
+                        state,
+                        header,
+                        fields,
+                        into,
+                        limit if limit < deadline else deadline,
+                        now,
                     )
                 finally:
                     driver.release(connection)

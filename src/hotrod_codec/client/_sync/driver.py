@@ -87,6 +87,7 @@ class _Slot:
 
 def _answer(slot: _Slot) -> Response:
     result = slot.result
+    slot.result = None  # it may be long, and the slot stays
     if isinstance(result, Exception):
         raise result
     assert result is not None
@@ -123,6 +124,7 @@ class Connection:
         # The system's own timeouts cost nothing; Python's are a poll() before each call.
         self._by_system = not isinstance(sock, ssl.SSLSocket) and os.name == "posix"
         self._limit = 0.0
+        self._slot = _Slot()
         self._ping_interval = ping_interval
         if self._by_system:
             sock.settimeout(None)
@@ -131,7 +133,8 @@ class Connection:
 
     def request(self, call: Call, deadline: float) -> Response:
         """The answer to a call; as `ask`."""
-        return self.ask(call.op, call.state, call.header, call.fields, call.into, deadline)
+        op, fields, into = call.op, call.fields, call.into
+        return self.ask(op, call.state, call.header, fields, into, deadline, clock())
 
     def ask(
         self,
@@ -141,20 +144,24 @@ class Connection:
         fields: Mapping[str, Any],
         into: Into,
         deadline: float,
+        now: float,
     ) -> Response:
         """The answer, which may be an error answer. Arguments as in Call.
 
         Raises:
             TransportError, RequestTimeoutError, EncodeError: There is none.
         """
-        slot = _Slot()
+        slot = self._slot
         session = self.session
         topology_id = state.routing.topology_id
         self.at_rest = False
         try:
             data = session.submit(op, slot, deadline, topology_id, header, fields, into)
-            self._send(data, deadline)
-            self._take()  # with the limit that sending has set
+            left, limit = deadline - now, self._limit
+            if not limit * 0.9 <= left <= limit * 1.1:
+                self._arm(deadline)
+            self._write(data, deadline)
+            self._take()
             while slot.result is None:
                 self._receive(deadline)
         except BaseException as error:
@@ -203,8 +210,11 @@ class Connection:
             raise error
 
     def _send(self, data: bytes, deadline: float) -> None:
-        """Send all of it, or lose the connection: half a request is of no use to anybody."""
         self._arm(deadline)
+        self._write(data, deadline)
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        """Send all of it, or lose the connection: half a request is of no use to anybody."""
         session = self.session
         try:
             sent = self._sock.send(data)
@@ -488,7 +498,6 @@ class _Pool:
 
     def give(self, connection: Connection) -> None:
         """It may be taken again."""
-        connection.released_at = clock()
         self.idle.append(connection)
         if self._waiting:
             self.tell()
@@ -567,12 +576,13 @@ class Driver:
     def release(self, connection: Connection) -> None:
         """Others may have it."""
         pool = connection.pool
+        if connection.usable and connection.at_rest and pool is not None and not pool.retired:
+            connection.released_at = clock()
+            pool.give(connection)
+            return
         if not connection.usable:
             self._cluster.server_lost(connection.server)
-        if pool is None or pool.retired or not (connection.usable and connection.at_rest):
-            self._discard(connection)
-        else:
-            pool.give(connection)
+        self._discard(connection)
 
     def hold(self, server: ServerAddress, deadline: float) -> Connection:
         """A connection for several requests; `let_go` of it after use. Not one of the pool: who
