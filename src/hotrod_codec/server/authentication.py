@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from hotrod_codec import Request
+from hotrod_codec import Request, encode_varint
 from hotrod_codec.errors import AuthenticationError
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.sasl import MECHANISMS, ServerExchange, server_exchange
@@ -85,7 +85,7 @@ def _authenticate(h: Handler, s: Session, q: Request) -> bytes:
     if h.authenticator is None:
         answer = bytearray(h.error(q, Status.SERVER_ERROR, "no authentication is configured here"))
         # Servers answer this one, and only this one, under its own code. [wire-core 9.4]
-        answer[answer.index(_ERROR_CODE, 1 + _id_size(q.message_id))] = _AUTH_CODE
+        answer[answer.index(_ERROR_CODE, 1 + len(encode_varint(q.message_id)))] = _AUTH_CODE
         return bytes(answer)
     exchange = s.exchange
     if exchange is None:
@@ -107,11 +107,6 @@ def _authenticate(h: Handler, s: Session, q: Request) -> bytes:
 
 _ERROR_CODE: Final = 0x50
 _AUTH_CODE: Final = 0x24
-
-
-def _id_size(message_id: int) -> int:
-    """Bytes of a vLong."""
-    return max(1, -(-message_id.bit_length() // 7))
 
 
 OPERATIONS: Final[dict[Op, Callable[[Handler, Session, Request], bytes]]] = {

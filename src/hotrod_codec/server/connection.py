@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from hotrod_codec import Reader, Request, encode_response
+from hotrod_codec import Reader, Request, decode_varint, encode_response
 from hotrod_codec.errors import DecodeError, LimitError
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.server.session import Session
@@ -315,14 +315,12 @@ class Connection(asyncio.BufferedProtocol):
 
 def _message_id(head: bytes) -> int:
     """The id in the first bytes of a request; 0 when they are none."""
-    if len(head) < 2 or head[0] != 0xA0:
+    if not head.startswith(b"\xa0"):
         return 0
-    value = 0
-    for i, byte in enumerate(head[1:11]):
-        value |= (byte & 0x7F) << 7 * i
-        if byte < 0x80:
-            return value & (2**64 - 1)
-    return 0
+    try:
+        return decode_varint(head, 1)[0]
+    except DecodeError:
+        return 0
 
 
 def _common_name(certificate: Any) -> str | None:

@@ -36,7 +36,6 @@ class Counter:
     def __init__(self, configuration: CounterConfiguration) -> None:
         self.configuration = configuration
         self.begin()
-        bounded = configuration.lower is not None
         self.lower = configuration.lower if configuration.lower is not None else _LOWEST
         self.upper = configuration.upper if configuration.upper is not None else _HIGHEST
         if not self.lower <= configuration.initial <= self.upper:
@@ -45,7 +44,7 @@ class Counter:
                 Status.SERVER_ERROR,
                 "org.infinispan.counter.exception.CounterConfigurationException: ISPN029503: "
                 f"the initial value {what}"
-                if bounded
+                if self.is_bounded
                 else what,
             )
 

@@ -27,6 +27,10 @@ class Fault:
         kind: "delay", "drop", "cut", "split", "status" or "replace".
         op, node: Whom it concerns; None: everybody.
         times: How often it still happens; None: always.
+        seconds: Of a "delay".
+        at: How many bytes of the answer are sent before a "cut".
+        status, text: Of the error that a "status" is.
+        data: What a "replace" sends.
     """
 
     kind: str

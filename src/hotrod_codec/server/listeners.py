@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from hotrod_codec import Request, encode_response, murmur3, protostream
+from hotrod_codec import Request, encode_response, encode_varint, murmur3, protostream
 from hotrod_codec.ops import Op, Status, Version
 from hotrod_codec.server.media import Conversion, convert
 from hotrod_codec.server.session import RefusedError, Session
@@ -131,18 +131,8 @@ class Listener:
         parts = [key] if entry is None else [key, entry.value]
         if self._marker == _CUSTOM:
             parts = [protostream.encode(part) for part in parts]
-        data = b"".join(_length(len(part)) + part for part in parts)
+        data = b"".join(encode_varint(len(part)) + part for part in parts)
         return data if entry is None else data + entry.version.to_bytes(8, "big", signed=True)
-
-
-def _length(length: int) -> bytes:
-    """A vInt."""
-    out = bytearray()
-    while length > 0x7F:
-        out.append(length & 0x7F | 0x80)
-        length >>= 7
-    out.append(length)
-    return bytes(out)
 
 
 def _add(h: Handler, s: Session, q: Request, c: Cache, v: Conversion) -> bytes:
