@@ -431,9 +431,7 @@ class Cache(Generic[K, V]):
         names = dict(zip(datas, wanted, strict=True))
         if len(names) < len(datas):
             datas = list(names)
-        parts, goals = self._split(
-            datas, self._places(names.values(), datas), list(map(len, datas))
-        )
+        parts, goals = self._split(datas, self._places(names.values(), datas), datas)
         fields = [{"keys": part} for part in parts]
         calls = Calls(Op.GET_ALL, self._state, self._header, fields, goals, into="dict")
         found: dict[K, V] = {}
@@ -441,10 +439,11 @@ class Cache(Generic[K, V]):
             if answer is None:
                 continue
             entries = answer.entries
-            if not names.keys() >= entries.keys():
-                # The server writes keys in its own way.
-                names |= zip(entries, self._decode_keys(list(entries)), strict=True)
-            named = map(names.__getitem__, entries)
+            try:
+                named = list(map(names.__getitem__, entries))
+            except KeyError:  # the server writes keys in its own way
+                decode = self._keys.decode
+                named = [names[data] if data in names else decode(data) for data in entries]
             found.update(zip(named, self._decode_values(list(entries.values())), strict=True))
         return found
 
@@ -465,13 +464,14 @@ class Cache(Generic[K, V]):
         if self._state.version < Version.V2_1:
             self.put_many(entries, lifespan=lifespan, max_idle=max_idle)
             return
-        items, places = self._encoded(entries)
-        if len(dict(items)) < len(items):
+        datas, values, places = self._encoded(entries)
+        if len(set(datas)) < len(datas):
             # Of several values for a key the last one counts.
-            last = {data: i for i, (data, _) in enumerate(items)}
-            items = [items[i] for i in last.values()]
-            places = [places[i] for i in last.values()]
-        parts, goals = self._split(items, places, [len(data) + len(value) for data, value in items])
+            last = dict(zip(datas, zip(values, places, strict=True), strict=True))
+            datas, values = list(last), [value for value, _ in last.values()]
+            places = [place for _, place in last.values()]
+        items = list(zip(datas, values, strict=True))
+        parts, goals = self._split(items, places, datas, values)
         life = {"lifespan": lifespan, "max_idle": max_idle}
         fields = [{"entries": part, **life} for part in parts]
         self._dispatcher.execute_many(
@@ -480,8 +480,8 @@ class Cache(Generic[K, V]):
 
     def _encoded(
         self, entries: Mapping[K, V] | Iterable[tuple[K, V]]
-    ) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
-        """Entries as they are sent, and what decides where each goes."""
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Keys and values as they are sent, and what decides where each goes."""
         if isinstance(entries, Mapping):
             mapping = cast("Mapping[K, V]", entries)
             keys, values = list(mapping), list(mapping.values())
@@ -489,29 +489,31 @@ class Cache(Generic[K, V]):
             pairs = list(entries)
             keys, values = [key for key, _ in pairs], [value for _, value in pairs]
         datas = self._encode_keys(keys)
-        items = list(zip(datas, self._encode_values(values), strict=True))
-        return items, self._places(keys, datas)
+        return datas, self._encode_values(values), self._places(keys, datas)
 
     def _split(
-        self, items: list[T], places: list[bytes], sizes: list[int]
+        self, items: list[T], places: list[bytes], *columns: list[bytes]
     ) -> tuple[list[list[T]], list[bytes | None]]:
         """What requests about many keys are about, each for one server, and where each goes.
         Servers close connections for requests that are too long, so a long list becomes several.
 
         Args:
             items: What to say of each key.
-            places, sizes: Of each what decides where it goes, and its bytes.
+            places: Of each what decides where it goes.
+            columns: What is sent of each.
         """
+        long = sum(sum(map(len, column)) for column in columns) > _MOST_BYTES
         parts: list[list[T]] = []
         goals: list[bytes | None] = []
         for owner, indices in self._state.routing.split(places).items():
-            owned, lengths = items, sizes
-            if len(indices) < len(items):
-                owned, lengths = [items[i] for i in indices], [sizes[i] for i in indices]
-            ends = list(accumulate(lengths))
+            count = len(indices)
+            owned = items if count == len(items) else [items[i] for i in indices]
+            ends = (
+                list(accumulate(sum(len(c[i]) for c in columns) for i in indices)) if long else ()
+            )
             start = 0
-            while start < len(owned):
-                stop = end_of_piece(ends, start, len(owned), _MOST_BYTES)
+            while start < count:
+                stop = end_of_piece(ends, start, count, _MOST_BYTES) if long else count
                 parts.append(owned[start:stop])
                 goals.append(None if owner is None else places[indices[start]])
                 start = stop
@@ -539,7 +541,8 @@ class Cache(Generic[K, V]):
         other. When one of them fails, others may have been done."""
         if not self._ready:
             self._prepare()
-        items, places = self._encoded(entries)
+        datas, values, places = self._encoded(entries)
+        items = list(zip(datas, values, strict=True))
         life = {"lifespan": lifespan, "max_idle": max_idle}
         calls = Calls(Op.PUT, self._state, self._header, items, places, life=life)
         self._dispatcher.execute_many(calls)
