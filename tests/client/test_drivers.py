@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -162,6 +164,65 @@ def test_a_silent_peer(server: EmbeddedServer, make: Callable[..., Any]) -> None
     assert any("attempts: " in note for note in caught.value.__notes__)
     server.faults.clear()
     assert cache.get("a") == "A"
+
+
+def test_a_name_that_nobody_answers(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system may take as long as it likes to look it up."""
+    look_up, done = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, *rest: Any, **more: Any) -> Any:
+        if host == "slow.test" and not more.get("flags"):
+            done.wait(20)
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    client = make(None, addresses=("slow.test", 1), connect_timeout=0.3, max_retries=0)
+    start = time.monotonic()
+    try:
+        with pytest.raises(TransportError, match=r"slow\.test:1: not connected within 0\.3 s"):
+            client.cache().get("a")
+        assert time.monotonic() - start < 10
+    finally:
+        done.set()
+
+
+@pytest.mark.parametrize("first", ["closed", "silent"])
+def test_a_name_with_several_addresses(
+    server: EmbeddedServer, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    look_up = socket.getaddrinfo
+    with ExitStack() as stack:
+        useless = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = useless.getsockname()
+        if first == "closed":
+            useless.close()
+        else:
+            _fill(useless, stack)
+        addresses = [address, server.address]
+
+        def several(host: str, port: int, *rest: Any, **more: Any) -> Any:
+            if host != "several.test" or more.get("flags"):
+                return look_up(host, port, *rest, **more)
+            return [found for a in addresses for found in look_up(*a, *rest, **more)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", several)
+        client = make(None, addresses=("several.test", 1), connect_timeout=3, max_retries=0)
+        cache = client.cache()
+        cache.put("a", "A")
+        assert cache.get("a") == "A"
+
+
+def _fill(listening: socket.socket, stack: ExitStack) -> None:
+    """Let nobody connect to it any more: whoever tries hears nothing."""
+    while True:
+        sock = stack.enter_context(socket.socket())
+        sock.settimeout(0.3)
+        try:
+            sock.connect(listening.getsockname())
+        except TimeoutError:
+            return
 
 
 def test_the_whole_operation_has_a_deadline(

@@ -493,7 +493,7 @@ class Configuration:
     connect_timeout: float = _setting(
         as_seconds,
         2.0,
-        "For a connection with TLS and authentication, in seconds.",
+        "For a connection, from looking up the name to authentication, in seconds.",
     )
     request_timeout: float = _setting(as_seconds, 10.0, "For one answer of one server, in seconds.")
     operation_timeout: float = _setting(

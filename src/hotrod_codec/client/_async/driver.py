@@ -54,6 +54,9 @@ _BLOCK: Final = 2**16
 _GOODBYE: Final = 1.0
 """Seconds that the other side of TLS has to say goodbye."""
 
+_NEXT_ADDRESS: Final = 0.25
+"""Seconds after which the next address of a name is tried, too."""
+
 _TOGETHER: Final = 32
 """Requests that are written together at the most: the server does these while we make others."""
 
@@ -615,15 +618,17 @@ class Driver:
 
     async def _connect_in(self, home: _Home, server: ServerAddress, version: Version) -> Connection:
         host, port = server
-        tls: dict[str, Any] = {}
+        options: dict[str, Any] = {}
+        if isinstance(home.loop, asyncio.BaseEventLoop):  # uvloop knows no such thing
+            options["happy_eyeballs_delay"] = _NEXT_ADDRESS
         if self._context is not None:
-            tls = {
+            options |= {
                 "ssl": self._context,
                 "server_hostname": self._configuration.sni_host_name or host,
                 "ssl_shutdown_timeout": _GOODBYE,
             }
         _, connection = await home.loop.create_connection(
-            lambda: Connection(server, self._configuration), host, port, **tls
+            lambda: Connection(server, self._configuration), host, port, **options
         )
         home.all.add(connection)
         connection.when_gone = lambda: home.all.discard(connection)

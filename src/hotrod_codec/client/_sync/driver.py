@@ -38,7 +38,7 @@ from hotrod_codec.client.session import (
     handshake_versions,
     name_of,
 )
-from hotrod_codec.client.sockets import set_options
+from hotrod_codec.client.sockets import connect, left_until, set_options
 from hotrod_codec.client.tracing import session_of
 from hotrod_codec.errors import (
     EncodeError,
@@ -714,7 +714,7 @@ class Driver:
 
     def _connect_in(self, server: ServerAddress, version: Version, deadline: float) -> Connection:
         c = self._configuration
-        sock = socket.create_connection(server, timeout=_left(deadline))
+        sock = connect(server, deadline)
         try:
             set_options(sock, c)
             if self._context is not None:
@@ -847,19 +847,12 @@ def spawn(work: Callable[..., None], *args: Any) -> None:
     threading.Thread(target=work, args=args, name="hotrod-listener", daemon=True).start()
 
 
-def _left(deadline: float) -> float:
-    left = deadline - clock()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
 def _converse(talk: Any, sock: socket.socket, server: ServerAddress, deadline: float) -> Any:
     """Let `talk` speak with the server until it has its result."""
     out = next(talk)
     try:
         while True:
-            sock.settimeout(_left(deadline))
+            sock.settimeout(left_until(deadline))
             if out:
                 sock.sendall(out)
             data = sock.recv(2**16)
