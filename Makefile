@@ -154,9 +154,11 @@ leaks: build ## memory and references that any use of any message keeps: a table
 
 # To be called behind `make fuzz` with clang. What reaches nothing new is left out.
 .PHONY: fuzz-corpus
-fuzz-corpus: build ## add to tests/fuzz/corpus what recorded vectors reach besides
+fuzz-corpus: build ## add to tests/fuzz/corpus what recorded vectors and found inputs reach besides
 	$(BIN)/python tests/fuzz/seeds.py build/seeds
 	build/fuzz-clang*/fuzz_codec -merge=1 -verbosity=0 tests/fuzz/corpus/fuzz_codec build/seeds
+	build/fuzz-clang*/fuzz_codec -merge=1 -use_counters=0 -verbosity=0 tests/fuzz/corpus/fuzz_codec \
+	    build/fuzz-clang*/corpus/fuzz_codec
 
 # Sees what the sanitizers do not: decisions that hang on memory nobody wrote. C only: CPython itself
 # does much that valgrind objects to.
@@ -186,14 +188,15 @@ sanitize: $(VENV)/.dev ## the test suite with the compiled modules under ASan an
 	    build/sanitize/venv/bin/python -m pytest -p no:cacheprovider $(ARGS)
 comma := ,
 
-# Left out: a test that interrupts at any instruction, those of the tracing too.
+# Left out: the test that interrupts at any instruction, those of the tracing too, and the ones that
+# count memory, of which tracing keeps some.
 .PHONY: coverage
 coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines and branches of Python (docs/coverage.md)
 	$(PIP) install --group coverage
 	$(call variant,build/coverage,-Ccmake.build-type=Debug -Ccmake.define.HOTROD_COVERAGE=ON -Ccmake.define.HOTROD_LINETRACE=ON)
 	@find build/coverage -name '*.gcda' -delete
 	COVERAGE_CORE=ctrace build/coverage/venv/bin/python -m coverage run -m pytest -q \
-	    --deselect tests/client/test_sync.py::test_interrupted_anywhere $(ARGS)
+	    --deselect tests/client/test_sync.py::test_interrupted_anywhere --ignore tests/test_leaks.py $(ARGS)
 	build/coverage/venv/bin/python -m coverage report
 	build/coverage/venv/bin/python -m coverage html -q -d build/coverage/html
 	$(call c_build,build/coverage/c,$(CC),-DCMAKE_BUILD_TYPE=Debug -DHOTROD_COVERAGE=ON)
