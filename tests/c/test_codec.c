@@ -526,6 +526,15 @@ static void test_versions_and_statuses_are_those_of_the_table(void)
     CHECK(hr_is_status(0x08) && !hr_is_status(0x09) && !hr_is_status(0x80));
 }
 
+static void test_a_topology_without_segments_has_no_owners(void)
+{
+    const hr_topology topology = {.form = HR_TOPOLOGY_SERVERS, .num_segments = 1};
+    uint8_t size = 9;
+    uint32_t owner = 9;
+    hr_get_owners(&topology, &size, &owner);
+    CHECK(size == 9 && owner == 9);
+}
+
 int main(void)
 {
     int result = RUN(TEST(test_rows_are_found_by_their_codes),
@@ -533,7 +542,8 @@ int main(void)
                      TEST(test_which_requests_are_quick), TEST(test_which_requests_are_not_quick),
                      TEST(test_which_answers_are_quick), TEST(test_which_answers_are_not_quick),
                      TEST(test_every_request_round_trips), TEST(test_every_response_round_trips),
-                     TEST(test_long_lists_round_trip), TEST(test_small_lists_in_all_pieces));
+                     TEST(test_long_lists_round_trip), TEST(test_small_lists_in_all_pieces),
+                     TEST(test_a_topology_without_segments_has_no_owners));
     pool_end(&blocks);
     return result;
 }

@@ -217,6 +217,28 @@ static void test_against_a_plain_list(void)
     free(t.slots);
 }
 
+static void test_a_run_is_of_requests_that_are_alike(void)
+{
+    hr_waiting next = {.id = 8, .flags = 1, .version = 30, .intelligence = 3, .row = 2, .form = 1};
+    hr_waiting first = next, others[6];
+    first.id = 7;
+    for (size_t i = 0; i < 6; i++)
+        others[i] = next;
+    others[0].id = 9;
+    others[1].flags = 0;
+    others[2].version = 29;
+    others[3].intelligence = 2;
+    others[4].row = 3;
+    others[5].form = 2;
+    hr_ids t = {.bits = HR_IDS_LEAST_BITS};
+    CHECK(hr_ids_extend(&t, first, 1));
+    for (size_t i = 0; i < 6; i++)
+        CHECK(!hr_ids_extend(&t, others[i], 1));
+    CHECK_INT(t.run_count, 1);
+    CHECK(hr_ids_extend(&t, next, 1));
+    CHECK_INT(t.run_count, 2);
+}
+
 static void test_room(void)
 {
     CHECK_INT(hr_ids_bits(0), HR_IDS_LEAST_BITS);
@@ -235,5 +257,6 @@ int main(void)
 {
     return RUN(TEST(test_an_empty_table), TEST(test_ids_at_the_ends),
                TEST(test_multiples_do_not_meet), TEST(test_what_was_left_is_used_again),
-               TEST(test_a_run_needs_no_memory), TEST(test_against_a_plain_list), TEST(test_room));
+               TEST(test_a_run_needs_no_memory), TEST(test_against_a_plain_list),
+               TEST(test_a_run_is_of_requests_that_are_alike), TEST(test_room));
 }
