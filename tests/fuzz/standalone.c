@@ -51,7 +51,8 @@ static void make_random(input *in, uint64_t *state)
 
 static void make_base(input *in, uint64_t *state)
 {
-    size_t from = below(state, num_files + 8);
+    /* Half of them seeds: the files are not of every row. */
+    size_t from = below(state, 2 * num_files + 1);
     if (from < num_files) {
         memcpy(in->data, files[from], file_sizes[from]);
         in->size = file_sizes[from];
