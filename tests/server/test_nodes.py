@@ -6,9 +6,11 @@ import itertools
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -282,3 +284,23 @@ def test_nobody_comes_in_before_all_is_ready(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(EmbeddedServer, "_begin", watched)
     with EmbeddedServer(nodes=2) as server:
         assert refused == server.addresses
+
+
+@pytest.mark.parametrize("end", ["kill_node", "stop_node", "stop"])
+def test_a_connection_that_comes_while_its_node_goes(end: str) -> None:
+    """It ends as others do; its client does not wait for ever for a server that is not there."""
+    with EmbeddedServer(nodes=2) as server, socket.socket() as sock:
+        assert server._loop is not None
+        address = server.address_of(0)
+        busy = threading.Event()
+        server._loop.call_soon_threadsafe(lambda: (busy.set(), time.sleep(0.3)))
+        assert busy.wait(10)
+        # Both of these are there when it looks again.
+        sock.settimeout(10)
+        sock.connect(address)
+        if end == "stop":
+            server.stop()
+        else:
+            getattr(server, end)(0)
+        with suppress(ConnectionResetError):
+            assert sock.recv(1) == b""

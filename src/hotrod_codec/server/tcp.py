@@ -84,6 +84,13 @@ class Node:
     async def stop(self, *, gently: bool) -> None:
         self.running = False
         if self._listening is not None:
+            loop = asyncio.get_running_loop()
+            with contextlib.suppress(NotImplementedError):  # Windows has no readers to remove
+                for sock in self._listening.sockets:
+                    loop.remove_reader(sock.fileno())
+            # Who was accepted a moment ago has no transport yet, and would get none from asyncio
+            # behind close(): nobody would ever close its socket. Now it gets one.
+            await asyncio.sleep(0)
             self._listening.close()
             self._listening = None
         for connection in list(self.connections):
