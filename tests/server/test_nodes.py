@@ -293,7 +293,12 @@ def test_a_connection_that_comes_while_its_node_goes(end: str) -> None:
         assert server._loop is not None
         address = server.address_of(0)
         busy = threading.Event()
-        server._loop.call_soon_threadsafe(lambda: (busy.set(), time.sleep(0.3)))
+
+        def be_busy() -> None:
+            busy.set()
+            time.sleep(0.3)
+
+        server._loop.call_soon_threadsafe(be_busy)
         assert busy.wait(10)
         # Both of these are there when it looks again.
         sock.settimeout(10)
