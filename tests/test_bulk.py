@@ -354,6 +354,23 @@ class TestBatch:
                 "iteration_next", message_id=1, entries=entries, finished_segments=[]
             )
 
+    @pytest.mark.parametrize("into", ["pairs", "batch"])
+    @pytest.mark.parametrize("number", [b"\xff\xff\xff\xff\x7f", b"\x90\x9c\x80\x80\x80\x01"])
+    def test_a_lifespan_that_is_no_number_of_32_bits(self, number: bytes, into: Any) -> None:
+        entries = [IteratedEntry(b"k", (b"v",), Metadata(1, 1, 3600))]
+        frame = encode_response(
+            "iteration_next", message_id=1, entries=entries, finished_segments=[]
+        )
+        spoilt = frame.replace(b"\x90\x1c", number)
+        with pytest.raises(DecodeError, match="lifespan of item 0 at byte 18: a variable-length"):
+            decode_response(spoilt, RequestContext("iteration_next"), into=into)
+        padded = frame.replace(b"\x90\x1c", b"\x90\x9c\x80\x80\x00")
+        context = RequestContext("iteration_next")
+        found = decode_response(padded, context, into=into)
+        assert found is not None
+        assert not found.canonical
+        assert list(found.entries) == entries
+
     def test_some_of_it(self) -> None:
         indices = [7, 0, 499, 7]
         cases: list[Any] = [
