@@ -197,7 +197,9 @@ coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines a
 	$(PIP) install --group coverage
 	$(call variant,build/coverage,-Ccmake.build-type=Debug -Ccmake.define.HOTROD_COVERAGE=ON -Ccmake.define.HOTROD_LINETRACE=ON)
 	@find build/coverage -name '*.gcda' -delete
-	COVERAGE_CORE=ctrace build/coverage/venv/bin/python -m coverage run -m pytest -q $(UNTRACED) $(ARGS)
+	@rm -f build/coverage/failed
+	COVERAGE_CORE=ctrace build/coverage/venv/bin/python -m coverage run -m pytest -q $(UNTRACED) $(ARGS) \
+	    || touch build/coverage/failed
 	build/coverage/venv/bin/python -m coverage report
 	build/coverage/venv/bin/python -m coverage html -q -d build/coverage/html
 	$(call c_build,build/coverage/c,$(CC),-DCMAKE_BUILD_TYPE=Debug -DHOTROD_COVERAGE=ON)
@@ -205,6 +207,7 @@ coverage: $(VENV)/.dev ## lines and branches of csrc, lines of the .pyx, lines a
 	$(BIN)/gcovr -r . --filter csrc/ --txt - build/coverage/build build/coverage/c
 	$(BIN)/gcovr -r . --filter csrc/ --txt-metric branch --txt-summary --fail-under-line 99 \
 	    --fail-under-branch 97 --txt - build/coverage/build build/coverage/c
+	@test ! -e build/coverage/failed || { echo 'tests failed: see above'; exit 1; }
 
 BENCH := $(BIN)/pytest bench --benchmark-quiet --benchmark-min-time=0.0002 --benchmark-max-time=0.05
 

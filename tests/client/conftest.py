@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import faulthandler
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from hotrod_codec import EmbeddedServer
 
-SECONDS = 60
+SECONDS = 60 if sys.gettrace() is None else 600  # tracing is slow
 
 
 @pytest.fixture(autouse=True)
