@@ -83,6 +83,9 @@ class Node:
 
     async def stop(self, *, gently: bool) -> None:
         self.running = False
+        # First, before anything is waited for: a node that has left has no answers.
+        for connection in list(self.connections):
+            connection.close() if gently else connection.abort()
         if self._listening is not None:
             loop = asyncio.get_running_loop()
             with contextlib.suppress(NotImplementedError):  # Windows has no readers to remove
@@ -93,8 +96,6 @@ class Node:
             await asyncio.sleep(0)
             self._listening.close()
             self._listening = None
-        for connection in list(self.connections):
-            connection.close() if gently else connection.abort()
         deadline = time.monotonic() + _CLOSING
         while self.connections and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
