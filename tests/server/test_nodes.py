@@ -286,6 +286,30 @@ def test_nobody_comes_in_before_all_is_ready(monkeypatch: pytest.MonkeyPatch) ->
         assert refused == server.addresses
 
 
+@pytest.mark.parametrize("end", ["kill_node", "stop_node"])
+def test_a_request_that_comes_while_its_node_goes(
+    end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not carried out by a node that holds nothing any more."""
+    with EmbeddedServer(nodes=2) as server, Peer(server.address_of(0)) as peer:
+        assert peer.call(Op.PING).status == Status.SUCCESS
+        loop = server._loop
+        assert loop is not None
+        busy = threading.Event()
+
+        def hold() -> None:
+            busy.set()
+            time.sleep(0.3)  # in which the node is told to go
+            loop.call_soon(lambda: peer.send(Op.PUT, key=b"k", value=b"v"))
+
+        loop.call_soon_threadsafe(hold)
+        assert busy.wait(10)
+        getattr(server, end)(0)
+        with suppress(ConnectionResetError):
+            assert peer.socket.recv(1) == b""
+    assert "failed" not in caplog.text
+
+
 @pytest.mark.parametrize("end", ["kill_node", "stop_node", "stop"])
 def test_a_connection_that_comes_while_its_node_goes(end: str) -> None:
     """It ends as others do; its client does not wait for ever for a server that is not there."""
