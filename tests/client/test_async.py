@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
+from client.relay import until
+from client.rogue import Crook
 from hotrod_codec import (
     AsyncClient,
     EmbeddedServer,
@@ -16,6 +21,7 @@ from hotrod_codec import (
     TransportError,
     Version,
 )
+from hotrod_codec.client import NotSentError
 from hotrod_codec.client._async.driver import Connection
 from hotrod_codec.client.config import Configuration
 
@@ -144,5 +150,104 @@ def test_a_peer_that_reads_nothing_stops_who_writes(server: EmbeddedServer) -> N
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.sleep(5)
         writer.close()
+
+    asyncio.run(main())
+
+
+def swallow(sock: socket.socket) -> None:
+    """Take in all that comes, and say nothing."""
+    while sock.recv(2**16):
+        pass
+
+
+def test_closing_while_somebody_connects() -> None:
+    """That is an error for them: nobody cancelled them."""
+
+    async def main() -> None:
+        client = AsyncClient(addresses=silent.address, connect_timeout=30)
+        reading = asyncio.create_task(client.cache().get("a"))
+        while not silent.visits:
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(NotSentError, match="closed"):
+            await asyncio.wait_for(reading, 20)
+
+    with Crook(swallow) as silent:
+        asyncio.run(main())
+
+
+def test_cancelled_while_connecting() -> None:
+    async def main() -> None:
+        async with AsyncClient(addresses=silent.address, connect_timeout=30) as client:
+            reading = asyncio.create_task(client.cache().get("a"))
+            while not silent.visits:
+                await asyncio.sleep(0.01)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+
+    with Crook(swallow) as silent:
+        asyncio.run(main())
+
+
+def test_another_cluster_for_all_loops_and_threads(server: EmbeddedServer) -> None:
+    """Connections are closed by the loops that they belong to."""
+    done = threading.Event()
+
+    async def other_loop() -> None:
+        asyncio.get_running_loop().set_debug(True)
+        await client.cache().put("a", "A")
+        connected.release()
+        while not done.is_set():
+            await asyncio.sleep(0.01)
+        await client.disconnect()
+
+    with EmbeddedServer() as other:
+        client = AsyncClient(server.uri, clusters={"other": [other.address]})
+        connected = threading.Semaphore(0)
+        threads = [threading.Thread(target=lambda: asyncio.run(other_loop())) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+            assert connected.acquire(timeout=20)
+        assert server.connections == 2
+        try:
+            assert client.switch_to_cluster("other")
+            until(lambda: server.connections == 0)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join(20)
+
+
+@pytest.mark.parametrize(
+    ("op", "begin"),
+    [
+        (Op.ITERATION_START, lambda cache: anext(cache.keys())),
+        (Op.START_GET_STREAM, lambda cache: cache.get_stream("a")),
+        (Op.START_PUT_STREAM, lambda cache: cache.put_stream("a")),
+    ],
+)
+def test_what_was_begun_for_nobody_is_ended(
+    server: EmbeddedServer, op: Op, begin: Callable[[Any], Any]
+) -> None:
+    """Whoever is cancelled while it begins does not know what to end."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            (connection,) = server._nodes[0].connections
+            session = connection.session
+            server.faults.delay(0.1, op=op)
+            beginning = asyncio.ensure_future(begin(cache))
+            async with asyncio.timeout(20):
+                while not (session.iterations or session.streams):
+                    await asyncio.sleep(0.01)
+                beginning.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await beginning
+                while session.iterations or session.streams:
+                    await asyncio.sleep(0.01)
+            assert await cache.get("a") == "A"
 
     asyncio.run(main())

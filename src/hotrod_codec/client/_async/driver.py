@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 from hotrod_codec import Response
@@ -64,6 +65,13 @@ _PIECE: Final = 2**14
 """Bytes of requests that are written at once when there are many."""
 
 _PING: Final = Header("")
+
+_ENDS: Final = {
+    Op.ITERATION_START: (Op.ITERATION_END, "iteration_id"),
+    Op.START_GET_STREAM: (Op.END_GET_STREAM, "stream_id"),
+    Op.START_PUT_STREAM: (Op.END_PUT_STREAM, "stream_id"),
+}
+"""What stays at a server for minutes if it is not ended, and how that is done."""
 
 clock = time.monotonic
 sleep = asyncio.sleep
@@ -207,7 +215,26 @@ class Connection(asyncio.BufferedProtocol):
     async def request(self, call: Call, deadline: float) -> Response:
         """The answer to a call; as `ask`."""
         op, fields, into = call.op, call.fields, call.into
-        return await self.ask(op, call.state, call.header, fields, into, deadline, clock())
+        asking = self.ask(op, call.state, call.header, fields, into, deadline, clock())
+        if op not in _ENDS:
+            return await asking
+        task = self._loop.create_task(asking)
+        task.add_done_callback(_look_at)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(self._end, call))
+            raise
+
+    def _end(self, call: Call, task: asyncio.Task[Response]) -> None:
+        """End what a call has begun, as nobody else knows of it."""
+        if task.cancelled() or task.exception() is not None or not self.usable:
+            return
+        op, name = _ENDS[call.op]
+        begun = task.result().fields.get(name)
+        if begun is not None:
+            limit = self._configuration.request_timeout
+            Ahead(self, Call(op, call.state, call.header, {name: begun}), limit)
 
     async def ask(
         self,
@@ -517,6 +544,11 @@ class Driver:
                 return await asyncio.shield(task)
         except TimeoutError:
             raise ConnectError(f"{name_of(server)}: not connected in time") from None
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not task.cancelled() or (caller is not None and caller.cancelling()):
+                raise
+            raise NotSentError(f"{name_of(server)}: the client was closed meanwhile") from None
 
     def release(self, connection: Connection) -> None:
         """Others may have it."""
@@ -649,10 +681,10 @@ class Driver:
 
     def retain(self, servers: set[ServerAddress]) -> None:
         """Close the connections to all other servers as soon as nobody waits for an answer."""
-        home = self._home
-        if home is not None:
-            for server in [server for server in home.shared if server not in servers]:
-                home.shared[server].retire()
+        for loop, home in list(self._homes.items()):
+            # Each in its own loop, be this another thread. A loop that is closed needs nothing.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_retire, home, servers)
 
     async def disconnect(self) -> None:
         """Close the connections of this event loop; they are made anew when they are needed."""
@@ -740,6 +772,11 @@ def spawn(work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
     task = asyncio.get_running_loop().create_task(work(*args))
     _tasks.add(task)  # a loop keeps no task alive
     task.add_done_callback(_tasks.discard)
+
+
+def _retire(home: _Home, servers: set[ServerAddress]) -> None:
+    for server in [server for server in home.shared if server not in servers]:
+        home.shared[server].retire()
 
 
 def _abort(home: _Home) -> None:
