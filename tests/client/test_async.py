@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import socket
 import threading
 from collections.abc import Callable
@@ -251,3 +253,28 @@ def test_what_was_begun_for_nobody_is_ended(
             assert await cache.get("a") == "A"
 
     asyncio.run(main())
+
+
+def test_no_socket_is_forgotten(server: EmbeddedServer) -> None:
+    """Whoever is cancelled while a connection is made, at whatever step, leaves none behind."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            for steps in range(40):
+                adding = asyncio.create_task(cache.add_listener())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                adding.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await (await adding).remove()
+            async with asyncio.timeout(20):
+                while server.connections > 1:
+                    await asyncio.sleep(0.01)
+
+    gc.disable()  # which would find them, some time
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()

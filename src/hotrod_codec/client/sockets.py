@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import queue
 import socket
 import threading
@@ -12,7 +13,7 @@ from typing import Any, Final
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.values import ServerAddress
 
-__all__ = ["connect", "left_until", "set_options"]
+__all__ = ["connect", "is_name", "left_until", "set_options"]
 
 # Where there are such options: the first probe after a minute, dead after another one.
 _PROBES: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
@@ -30,6 +31,15 @@ def set_options(sock: Any, configuration: Configuration) -> None:
         if option is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def is_name(host: str) -> bool:
+    """Whether it has to be looked up, and may have several addresses."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def connect(server: ServerAddress, deadline: float) -> socket.socket:

@@ -36,7 +36,7 @@ from hotrod_codec.client.session import (
     handshake_versions,
     name_of,
 )
-from hotrod_codec.client.sockets import set_options
+from hotrod_codec.client.sockets import is_name, set_options
 from hotrod_codec.client.tracing import session_of
 from hotrod_codec.errors import (
     EncodeError,
@@ -651,7 +651,8 @@ class Driver:
     async def _connect_in(self, home: _Home, server: ServerAddress, version: Version) -> Connection:
         host, port = server
         options: dict[str, Any] = {}
-        if isinstance(home.loop, asyncio.BaseEventLoop):  # uvloop knows no such thing
+        # uvloop knows no such thing; and asyncio's forgets a socket when it is cancelled meanwhile.
+        if isinstance(home.loop, asyncio.BaseEventLoop) and is_name(host):
             options["happy_eyeballs_delay"] = _NEXT_ADDRESS
         if self._context is not None:
             options |= {
