@@ -25,7 +25,9 @@ from hotrod_codec import (
 )
 from hotrod_codec.client import NotSentError
 from hotrod_codec.client._async.driver import Connection
+from hotrod_codec.client.cluster import Call
 from hotrod_codec.client.config import Configuration
+from hotrod_codec.client.session import Header
 
 
 def test_no_more_in_flight_than_allowed(server: EmbeddedServer) -> None:
@@ -251,6 +253,30 @@ def test_what_was_begun_for_nobody_is_ended(
                 while session.iterations or session.streams:
                     await asyncio.sleep(0.01)
             assert await cache.get("a") == "A"
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_is_left_takes_no_requests(server: EmbeddedServer) -> None:
+    """What it does not take was not sent, and may be tried elsewhere."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            server.faults.delay(0.2, op=Op.GET)
+            reading = asyncio.create_task(cache.get("a"))
+            await asyncio.sleep(0.05)
+            dispatcher = client._dispatcher
+            connection = dispatcher.driver.ready(server.address, 0)
+            assert connection is not None
+            connection.retire()
+            call = Call(Op.SIZE, dispatcher.cluster.cache(""), Header(""))
+            with pytest.raises(NotSentError, match="takes no more requests"):
+                await connection.request(call, asyncio.get_running_loop().time() + 10)
+            assert await reading == "A"
+            await cache.put("a", "B")
+            assert await cache.get("a") == "B"
 
     asyncio.run(main())
 

@@ -75,8 +75,8 @@ def connect(server: ServerAddress, deadline: float) -> socket.socket:
 
 def _look_up(server: ServerAddress, deadline: float) -> list[Any]:
     host, port = server
-    with contextlib.suppress(socket.gaierror):  # it is a name
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    if not is_name(host):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # The system may take as long as it likes, and cannot be interrupted.
     found: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import ssl
 import sys
 import time
@@ -54,9 +55,6 @@ _BLOCK: Final = 2**16
 
 _GOODBYE: Final = 1.0
 """Seconds that the other side of TLS has to say goodbye."""
-
-_NEXT_ADDRESS: Final = 0.25
-"""Seconds after which the next address of a name is tried, too."""
 
 _TOGETHER: Final = 32
 """Requests that are written together at the most: the server does these while we make others."""
@@ -252,7 +250,7 @@ class Connection(asyncio.BufferedProtocol):
             TransportError, RequestTimeoutError, EncodeError: There is none.
         """
         session = self.session
-        if self._crowd or self._paused or session.pending >= self._most:
+        if self._crowd or self._paused or session.pending >= self._most or not self.usable:
             await self._queue(op, deadline)
             now = clock()
         if not session.pending:
@@ -649,20 +647,14 @@ class Driver:
         return [version for version in versions if known is None or version <= known]
 
     async def _connect_in(self, home: _Home, server: ServerAddress, version: Version) -> Connection:
-        host, port = server
-        options: dict[str, Any] = {}
-        # uvloop knows no such thing; and asyncio's forgets a socket when it is cancelled meanwhile.
-        if isinstance(home.loop, asyncio.BaseEventLoop) and is_name(host):
-            options["happy_eyeballs_delay"] = _NEXT_ADDRESS
+        tls: dict[str, Any] = {}
         if self._context is not None:
-            options |= {
+            tls = {
                 "ssl": self._context,
-                "server_hostname": self._configuration.sni_host_name or host,
+                "server_hostname": self._configuration.sni_host_name or server.host,
                 "ssl_shutdown_timeout": _GOODBYE,
             }
-        _, connection = await home.loop.create_connection(
-            lambda: Connection(server, self._configuration), host, port, **options
-        )
+        connection = await self._open(home, server, tls)
         home.all.add(connection)
         connection.when_gone = lambda: home.all.discard(connection)
         try:
@@ -673,6 +665,27 @@ class Driver:
             raise
         logger.debug("%s: connected, protocol version %s", name_of(server), greeting.version)
         return connection
+
+    async def _open(self, home: _Home, server: ServerAddress, tls: dict[str, Any]) -> Connection:
+        """A connection by the first address of the server that takes one. Each gets a share of the
+        time. (asyncio alone would wait for the first; its race of addresses forgets sockets when it
+        is cancelled, and uvloop has none.)"""
+        deadline = clock() + self._configuration.connect_timeout
+        addresses: list[Any] = [server]
+        if is_name(server.host):
+            found = await home.loop.getaddrinfo(*server, type=socket.SOCK_STREAM)
+            addresses = [address for *_, address in found]
+        for more, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            try:
+                async with asyncio.timeout((deadline - clock()) / (more + 1)):
+                    _, connection = await home.loop.create_connection(
+                        lambda: Connection(server, self._configuration), *address[:2], **tls
+                    )
+                    return connection
+            except OSError:
+                if not more:
+                    raise
+        raise OSError("its name has no address")
 
     # ---- the end
 
