@@ -480,18 +480,19 @@ def one_processor() -> Iterator[None]:
         yield
         return
     all_of_them = os.sched_getaffinity(0)
-    threads = [thread for process in family() for thread in threads_of(process)]
     try:
-        for thread in threads:
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(thread, {max(all_of_them)})
+        for _ in range(2):  # again for threads that were started meanwhile by others
+            let_run_on({max(all_of_them)})
         yield
     finally:
-        # Those that were started meanwhile have it from the others.
-        for process in family():
-            for thread in threads_of(process):
-                with suppress(ProcessLookupError):
-                    os.sched_setaffinity(thread, all_of_them)
+        let_run_on(all_of_them)
+
+
+def let_run_on(processors: set[int]) -> None:
+    for process in family():
+        for thread in threads_of(process):
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, processors)
 
 
 def threads_of(process: int) -> list[int]:

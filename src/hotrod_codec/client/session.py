@@ -272,8 +272,6 @@ class Session:
         flushed_id: Up to which message id requests went to the network; the driver says.
         pending: How many requests have no answer yet, those included that nobody waits for.
         abandoned: For how many of `pending` nobody waits.
-        progress: Changes when answers come: tells a server that works from one that only keeps
-            the line busy.
         failure: Why it is over; None while it is not.
     """
 
@@ -293,7 +291,6 @@ class Session:
         self.intelligence = intelligence
         self.last_id = 0
         self.flushed_id = 0
-        self.progress = 0
         self.failure: TransportError | None = None
         self._reader = Reader(limits=limits, legacy_server=legacy_server)
         self.buffer = self._reader.buffer
@@ -306,6 +303,12 @@ class Session:
         self._topology_id: int | None = None
         self._view: View
         self._listeners: dict[bytes, Callable[[Event], None]] = {}
+
+    @property
+    def progress(self) -> int:
+        """How many answers have come: tells a server that works from one that only keeps the line
+        busy."""
+        return self.last_id - self.pending
 
     def submit(
         self,
@@ -403,7 +406,6 @@ class Session:
         reader = self._reader
         reader.commit(count)
         waiting, pieces = self._waiting, self._pieces
-        before = self.pending
         while True:
             while pieces and self._take_plain(pieces[0]):
                 pass
@@ -412,8 +414,6 @@ class Session:
             except DecodeError as error:
                 raise TransportError(f"{name_of(self.server)}: {error}") from error
             if message is None:
-                if self.pending != before:
-                    self.progress += 1
                 return
             if type(message) is Event:
                 self._hear(message)

@@ -447,7 +447,13 @@ class _Place:
 
 
 class _Pool:
-    """The connections to one server."""
+    """The connections to one server.
+
+    Attributes:
+        idle: Those that nobody uses.
+        wanted: How many threads wait for one.
+        retired: Whether the server is no more.
+    """
 
     def __init__(self, most: int) -> None:
         self.idle: deque[Connection] = deque()
@@ -456,7 +462,7 @@ class _Pool:
         self._places: list[weakref.ref[_Place]] = []
         # Bare locks and queues: those that are written in Python cannot be interrupted anywhere.
         self._lock = threading.Lock()
-        self._waiting = 0
+        self.wanted = 0
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def take(self, deadline: float) -> Connection | _Place:
@@ -469,7 +475,7 @@ class _Pool:
             return self.idle.pop()
         except IndexError:
             pass
-        self._waiting += 1
+        self.wanted += 1
         try:
             while True:
                 with contextlib.suppress(IndexError):
@@ -484,7 +490,7 @@ class _Pool:
                 with contextlib.suppress(queue.Empty):
                     self._news.get(timeout=min(left, _LOST_NEWS))
         finally:
-            self._waiting -= 1
+            self.wanted -= 1
 
     def _free_place(self) -> _Place | None:
         with self._lock:
@@ -496,15 +502,9 @@ class _Pool:
             self._places.append(weakref.ref(place))
             return place
 
-    def give(self, connection: Connection) -> None:
-        """It may be taken again."""
-        self.idle.append(connection)
-        if self._waiting:
-            self.tell()
-
     def tell(self) -> None:
         """There may be a connection or a place for somebody who waits."""
-        if self._waiting and self._news.qsize() < self._most:
+        if self.wanted and self._news.qsize() < self._most:
             self._news.put(None)
 
 
@@ -578,7 +578,9 @@ class Driver:
         pool = connection.pool
         if connection.usable and connection.at_rest and pool is not None and not pool.retired:
             connection.released_at = clock()
-            pool.give(connection)
+            pool.idle.append(connection)
+            if pool.wanted:
+                pool.tell()
             return
         if not connection.usable:
             self._cluster.server_lost(connection.server)
