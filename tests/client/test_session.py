@@ -268,9 +268,6 @@ def test_events_go_to_their_listener() -> None:
     other = event.replace(b"\x02id", b"\x02no")
     receive(s, event + other)
     assert [e.key for e in heard] == [b"k"]
-    s.forget(b"id")
-    receive(s, event)
-    assert len(heard) == 1
 
 
 def test_old_versions_have_no_media_types() -> None:

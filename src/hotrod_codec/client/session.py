@@ -521,10 +521,6 @@ class Session:
         events may come before its answer."""
         self._listeners[listener_id] = callback
 
-    def forget(self, listener_id: bytes) -> None:
-        """Drop events of this listener."""
-        self._listeners.pop(listener_id, None)
-
     def _hear(self, event: Event) -> None:
         callback = self._listeners.get(event.listener_id)
         if callback is not None:
