@@ -325,6 +325,7 @@ def reader_calls() -> Iterator[Bad]:
         ("2^31 ids", "expect_many", lambda: Reader().expect_many(get, 1, 2**31)),
         ("a tuple for a list", "next_values", lambda: Reader().next_values((1,), 1, 1)),  # type: ignore[arg-type]
         ("a list too short", "next_values", lambda: Reader().next_values([1], 1, 2)),
+        ("a list for a dict", "resolve", lambda: Reader().resolve([])),  # type: ignore[arg-type]
         ("an unknown form", "expect", lambda: Reader().expect(get, 1, into="tuple")),  # type: ignore[arg-type]
         ("a form of lists for a value", "expect", lambda: Reader().expect(get, 1, into="batch")),
         ("a server that expects", "expect", lambda: Reader("server").expect(get, 1)),

@@ -379,6 +379,7 @@ def readers() -> Kind:
         Way("ids", lambda: _expecting(put, range(0, 4000, 7)), 500),
         Way("expect_many", lambda: Reader().expect_many(context, 5, 10_000)),
         Way("next_values", partial(_values, context)),
+        Way("resolve", partial(_resolved, context)),
         Way("buffer", _received),
         Way("copy", lambda: outcome(copy.deepcopy, Reader())),
         Way("pickle", lambda: outcome(pickle.dumps, Reader())),
@@ -391,6 +392,7 @@ def readers() -> Kind:
             Way("expect, wrong form", partial(outcome, Reader().expect, context, 1, into=wrong)),
             Way("expect_many, wrong", partial(outcome, Reader().expect_many, context, 1, wrong)),
             Way("next_values, wrong", partial(outcome, Reader().next_values, wrong, 1, 1)),
+            Way("resolve, wrong", partial(outcome, Reader().resolve, wrong)),
             Way("context, wrong", partial(outcome, RequestContext, wrong)),
             Way("context, wrong version", partial(outcome, RequestContext, "get", wrong)),
         ]
@@ -418,6 +420,22 @@ def _values(context: RequestContext) -> None:
     for number in range(1, 101):
         reader.feed(hotrod_codec.encode_response("get", message_id=number, value=b"v" * number))
         reader.next_values([b""] * 100 if number % 2 else None, 1, 100)
+
+
+class _Slot:
+    def set_result(self, response: object) -> None:
+        self.response = response
+        raise KeyError
+
+
+def _resolved(context: RequestContext) -> None:
+    reader = Reader()
+    reader.expect_many(context, 1, 100)
+    waiting: dict[int, Any] = {i: (_Slot() if i % 7 else None, i) for i in range(1, 101)}
+    for number in range(1, 101):
+        reader.feed(hotrod_codec.encode_response("get", message_id=number, value=b"v" * number))
+        outcome(reader.resolve, waiting, KeyError if number % 2 else ValueError)
+        reader.next()
 
 
 def _received() -> None:

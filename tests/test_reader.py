@@ -22,6 +22,7 @@ from hotrod_codec import (
     Reader,
     Request,
     RequestContext,
+    Response,
     ServerAddress,
     Status,
     Topology,
@@ -443,6 +444,109 @@ class TestValues:
         with pytest.raises(IndexError):
             reader.next_values(values, 1, 2)
         assert (values, reader.pending_requests) == ([], 0)
+
+
+class Slot:
+    """Who waits for an answer."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.answers: list[Response] = []
+        self.error = error
+
+    def set_result(self, response: Response, /) -> None:
+        self.answers.append(response)
+        if self.error is not None:
+            raise self.error
+
+
+class TestResolve:
+    """resolve: plain answers to those who wait for them."""
+
+    def test_all_that_are_there(self) -> None:
+        reader = expecting(1, 2, 3)
+        slots = {i: Slot() for i in (1, 2, 3)}
+        waiting = {i: (slot, "anything") for i, slot in slots.items()}
+        reader.feed(answer(3, b"c") + answer(1, b"a") + answer(2, b"b")[:-1])
+        assert reader.resolve(waiting) == 2
+        assert {i: [a.value for a in slot.answers] for i, slot in slots.items()} == {
+            1: [b"a"],
+            2: [],
+            3: [b"c"],
+        }
+        assert (list(waiting), reader.pending_requests) == ([2], 1)
+        assert reader.resolve(waiting) == 0
+        reader.feed(answer(2, b"b")[-1:])
+        assert (reader.resolve(waiting), waiting) == (1, {})
+        assert slots[2].answers[0].value == b"b"
+
+    def test_others_are_left_to_next(self) -> None:
+        error = encode_response(
+            "get", version="3.1", message_id=2, status=Status.SERVER_ERROR, error="no"
+        )
+        topology = Topology(7, (ServerAddress("h", 1),))
+        for odd in (answer(4), answer(1), error, answer(2, topology=topology)):
+            slot, nobody = Slot(), None
+            waiting = {3: (slot,), 2: (slot,), 4: (nobody,)}
+            reader = Reader()
+            reader.expect_many(AWARE, 1, 4)
+            reader.feed(answer(3) + odd)
+            before = dict(waiting)
+            assert reader.resolve(waiting) == 1
+            before.pop(3)
+            assert (waiting, len(slot.answers)) == (before, 1)
+            assert reader.resolve(waiting) == 0
+            expected = Reader()
+            for i in (1, 2, 4):
+                expected.expect(AWARE, i)
+            expected.feed(odd)
+            assert reader.next() == expected.next()
+
+    def test_who_is_gone(self) -> None:
+        reader = expecting(1, 2, 3)
+        reader.feed(answer(1) + answer(2) + answer(3))
+        last = Slot()
+        waiting = {1: (Slot(KeyError()),), 2: (Slot(ValueError("odd")),), 3: (last,)}
+        with pytest.raises(ValueError, match="odd"):
+            reader.resolve(waiting, (KeyError, IndexError))
+        assert (list(waiting), reader.pending_requests) == ([3], 1)
+        assert (reader.resolve(waiting, KeyError), len(last.answers)) == (1, 1)
+
+    def test_what_cannot_be(self) -> None:
+        reader = expecting(1)
+        reader.feed(answer(1))
+        wrong: list[Any] = [None, [], ((1, 2),)]
+        for table in wrong:
+            with pytest.raises(TypeError, match="dict"):
+                reader.resolve(table)
+        for entry in (Slot(), (), [Slot()]):
+            with pytest.raises(TypeError, match="waiting: message 1: a tuple with a waiter"):
+                reader.resolve({1: entry})
+        with pytest.raises(AttributeError, match="set_result"):
+            reader.resolve({1: (1,)})
+        assert (Reader("server").resolve({}), expecting(1).resolve({})) == (0, 0)
+
+    def test_a_stream_that_failed(self) -> None:
+        reader = expecting(1)
+        reader.feed(b"\x00" + answer(1))
+        for _ in range(2):
+            assert reader.resolve({1: (Slot(),)}) == 0
+            with pytest.raises(DecodeError):
+                reader.next()
+
+    def test_a_waiter_that_reads_on(self) -> None:
+        class Reading(Slot):
+            def set_result(self, response: Response, /) -> None:
+                super().set_result(response)
+                counts.append(reader.resolve(waiting))
+
+        counts: list[int] = []
+        reader = expecting(1, 2, 3)
+        reader.feed(answer(1) + answer(2) + answer(3))
+        slots = {i: Reading() for i in (1, 2, 3)}
+        waiting = {i: (slot,) for i, slot in slots.items()}
+        assert reader.resolve(waiting) == 1
+        assert counts == [0, 1, 1]
+        assert [slot.answers[0].message_id for slot in slots.values()] == [1, 2, 3]
 
 
 class TestFailure:

@@ -344,6 +344,7 @@ class TestOneReader:
         calls: list[Callable[[], object]] = [
             reader.next,
             lambda: reader.next_values(None, 1, 1),
+            lambda: reader.resolve({}),
             lambda: list(reader),
             reader.buffer,
             lambda: reader.commit(0),
@@ -381,7 +382,7 @@ class TestOneReader:
         def act(draw: random.Random) -> None:
             frame = draw.choice(frames)
             cut = draw.randrange(len(frame))
-            match draw.randrange(9):
+            match draw.randrange(10):
                 case 0:
                     reader.expect(HASH_AWARE, draw.randrange(1, 3))
                 case 1:
@@ -400,6 +401,8 @@ class TestOneReader:
                     reader.expect_many(HASH_AWARE, draw.randrange(2**40), 100)
                 case 6:
                     assert reader.next_values([None] * 9, draw.randrange(3), 9) < 9
+                case 7:
+                    assert reader.resolve({}) == 0
                 case _:
                     for message in reader:
                         if isinstance(message, Message):

@@ -16,7 +16,7 @@ import tokenize
 from pathlib import Path
 
 CLIENT = Path(__file__).parent.parent / "src/hotrod_codec/client"
-OWN = {"__init__.py", "driver.py"}  # written by hand on both sides
+OWN = {"__init__.py", "driver.py", "shortcut.py"}  # written by hand on both sides
 
 NAMES = {
     "AsyncClient": "Client",

@@ -23,6 +23,7 @@ from hotrod_codec import (
     TransportError,
     Version,
 )
+from hotrod_codec._ext.exchange import Turns
 from hotrod_codec.client import NotSentError
 from hotrod_codec.client._async.driver import Connection
 from hotrod_codec.client.cluster import Call
@@ -93,11 +94,16 @@ def test_a_quiet_connection_is_pinged(server: EmbeddedServer) -> None:
     asyncio.run(main())
 
 
+def unconnected() -> Connection:
+    turns = Turns(asyncio.get_running_loop())
+    return Connection(ServerAddress("h", 1), Configuration(), turns)
+
+
 def test_what_is_received_into_is_shared_by_its_slices() -> None:
     """asyncio's TLS reads into slices of it."""
 
     async def main() -> None:
-        view = Connection(ServerAddress("h", 1), Configuration()).get_buffer(-1)
+        view = unconnected().get_buffer(-1)
         view[3:][0:1] = b"x"
         assert view[3] == ord("x")
 
@@ -117,7 +123,7 @@ def test_other_loops_have_transports_of_their_own() -> None:
     written: list[bytes] = []
 
     async def main() -> None:
-        connection = Connection(ServerAddress("h", 1), Configuration())
+        connection = unconnected()
         connection.connection_made(cast(asyncio.BaseTransport, Transport()))
         greeting = asyncio.ensure_future(connection.greet(Version.V3_1, encrypted=False))
         await asyncio.sleep(0)

@@ -13,8 +13,10 @@ from cpython.buffer cimport (
 )
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
+from cpython.dict cimport PyDict_DelItem, PyDict_GetItemWithError
 from cpython.list cimport PyList_SetItem
 from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport (
     INT32_MAX, UINT32_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
@@ -1949,6 +1951,44 @@ cdef class Reader:
                 Py_INCREF(value)
                 PyList_SetItem(out, <Py_ssize_t>(begin + <size_t>(q.message_id - first)), value)
 
+    def resolve(self, waiting, gone=(), /):
+        """Give answers to those who wait for them, many at a time.
+
+        As long as the next message is a plain answer (see `next_values`) to a message id in
+        `waiting`, that is taken out there, and `set_result` of its waiter called with the Response.
+
+        Args:
+            waiting: A dict: for message ids tuples, of which the first thing is who waits, such as
+                a future; None: an answer that next() shall give.
+            gone: A type of exceptions, or a tuple of such, that `set_result` may raise, such as
+                asyncio.InvalidStateError for futures that were cancelled: then nobody waits.
+
+        Returns:
+            How many were taken, as `next_values`.
+
+        Raises:
+            TypeError: `waiting` is no dict, or has something else than such tuples.
+            Exception: What `set_result` raised. Its answer was taken.
+        """
+        cdef dict table = waiting
+        cdef tuple found
+        cdef Response message
+        cdef size_t taken = 0
+        if table is None:
+            raise TypeError("waiting: a dict is needed, not None")
+        while True:
+            with cython.critical_section(self):
+                found = self.waiter_of_next(table)
+                if found is None:
+                    return taken
+                message = self.take_quick()
+                PyDict_DelItem(table, message.c_message_id)
+            taken += 1
+            try:
+                found[0].set_result(message)
+            except gone:
+                pass
+
     def __iter__(self):
         return self
 
@@ -2053,6 +2093,21 @@ cdef class Reader:
             return NULL
         return hr_quick_answer(end, self.stop, &hr_rows[q.waiting.row], q.waiting.version,
                                self.legacy_server, self.limits.bytes, &q.status, &q.value)
+
+    cdef tuple waiter_of_next(self, dict waiting):
+        """What `waiting` has of the next message if that is a whole answer in the most frequent
+        form, and somebody wants it; else None."""
+        cdef _Quick q
+        cdef PyObject *found
+        self.check_free()
+        if self.quick_answer(0, UINT64_MAX, &q) is NULL:
+            return None
+        found = PyDict_GetItemWithError(waiting, q.message_id)
+        if found is NULL:
+            return None
+        if not PyTuple_CheckExact(<object>found) or not PyTuple_GET_SIZE(<object>found):
+            raise TypeError(f"waiting: message {q.message_id}: a tuple with a waiter is needed")
+        return None if (<tuple>found)[0] is None else <tuple>found
 
     cdef Response take_quick(self):
         """The next message if it is a whole answer in the most frequent form; else None, which

@@ -25,6 +25,7 @@ from hotrod_codec import (
     decode_response,
     encode_request,
 )
+from hotrod_codec._ext.exchange import Exchange
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.errors import (
     AuthenticationError,
@@ -175,17 +176,13 @@ class Piece:
         self.forgotten = True
 
 
-class _Nobody:
-    """Waits for an answer that has to be read, as others come behind it, but is of no use."""
+Begun: TypeAlias = tuple[Any, float, Op, Any]
+"""A request whose answer has not come: who waits, until when, for what; what `Session.submit` was
+given beside it.
 
-    def set_result(self, response: Any, /) -> None:
-        pass
+Nobody (None) waits for an answer that is of no use, and has to be read as others come behind it.
+"""
 
-    def set_exception(self, error: Exception, /) -> None:
-        pass
-
-
-_NOBODY: Final = _Nobody()
 # After these the server looks for the next request in the middle of this one.
 _OUT_OF_STEP: Final = frozenset(
     {Status.INVALID_MAGIC_OR_MESSAGE_ID, Status.UNKNOWN_COMMAND, Status.UNKNOWN_VERSION}
@@ -256,7 +253,7 @@ class Header:
 View: TypeAlias = tuple[CacheEncoder, RequestContext, RequestContext]
 
 
-class Session:
+class Session(Exchange):
     """The state of one connection that is past its handshake.
 
     Args:
@@ -268,9 +265,7 @@ class Session:
 
     Attributes:
         version: Of all requests.
-        last_id: The message id of the latest request.
         flushed_id: Up to which message id requests went to the network; the driver says.
-        pending: How many requests have no answer yet, those included that nobody waits for.
         abandoned: For how many of `pending` nobody waits.
         failure: Why it is over; None while it is not.
     """
@@ -285,23 +280,17 @@ class Session:
         legacy_server: bool = False,
         gone: tuple[type[Exception], ...] = (),
     ) -> None:
+        reader = Reader(limits=limits, legacy_server=legacy_server)
+        super().__init__(reader)
         self.server = server
         self.version = version
         self._gone = gone
         self.intelligence = intelligence
-        self.last_id = 0
         self.flushed_id = 0
         self.failure: TransportError | None = None
-        self._reader = Reader(limits=limits, legacy_server=legacy_server)
-        self.buffer = self._reader.buffer
-        self.pending = 0
+        self.buffer = reader.buffer
         self.abandoned = 0
-        self._waiting: dict[int, tuple[Waiter, float, Op]] = {}
         self._pieces: list[Piece] = []  # with answers to come, in the order of their ids
-        self._views: dict[Header, View] = {}
-        self._header: Header | None = None  # of the latest request, as its topology's id
-        self._topology_id: int | None = None
-        self._view: View
         self._listeners: dict[bytes, Callable[[Event], None]] = {}
 
     @property
@@ -319,6 +308,7 @@ class Session:
         header: Header,
         fields: Mapping[str, Any],
         into: Into = "pairs",
+        look: tuple[Any, ...] | None = None,
     ) -> bytes:
         """The bytes of a request, whose answer `waiter` will get.
 
@@ -326,6 +316,9 @@ class Session:
             deadline: When to give up, on the clock of `expire`.
             fields: Of the body, as for encode_request.
             into: What the answer's list becomes, as for Reader.expect.
+            look: Begins with something whose method `look` is called in place of the waiter's,
+                unless there is an answer and nothing else in it, no error and no topology: with
+                the Begun, and the Response or error.
 
         Raises:
             EncodeError: It cannot be said in this version. Nothing has happened.
@@ -333,30 +326,7 @@ class Session:
         """
         if self.failure is not None:
             raise NotSentError(str(self.failure))
-        if header is not self._header or topology_id != self._topology_id:
-            self._view = self._views.get(header) or self._new_view(header)
-            self._header, self._topology_id = header, topology_id
-            if self._view[0].topology_id != topology_id:
-                self._view[0].topology_id = topology_id
-        encoder, get_context, put_context = self._view
-        message_id = self.last_id + 1
-        # The two that are most frequent have a short way.
-        if op is Op.GET:
-            data = encoder.get(fields["key"], message_id)
-            self._reader.expect(get_context, message_id)
-        elif op is Op.PUT:
-            if len(fields) == 2:
-                data = encoder.put(fields["key"], fields["value"], message_id)
-            else:
-                data = encoder.put(message_id=message_id, **fields)
-            self._reader.expect(put_context, message_id)
-        else:
-            data = encoder.encode(op, message_id, **fields)
-            self._reader.expect(encoder.context(op), message_id, into=into)
-        self._waiting[message_id] = waiter, deadline, op
-        self.last_id = message_id
-        self.pending += 1
-        return data
+        return self.request(op, waiter, deadline, topology_id, header, fields, into, look)
 
     def submit_many(
         self,
@@ -409,6 +379,10 @@ class Session:
         while True:
             while pieces and self._take_plain(pieces[0]):
                 pass
+            if taken := reader.resolve(waiting, self._gone):
+                self.pending -= taken
+                if pieces:
+                    continue
             try:
                 message = reader.next()
             except DecodeError as error:
@@ -421,13 +395,7 @@ class Session:
             found = waiting.pop(message.message_id, None)
             if found is not None:
                 self.pending -= 1
-                waiter = found[0]
-                if waiter is _NOBODY:
-                    self.abandoned -= 1
-                try:  # noqa: SIM105 - suppress() takes longer than all the rest
-                    waiter.set_result(message)
-                except self._gone:
-                    pass
+                self._give(found, message)
             elif (piece := self._piece_of(message.message_id)) is not None:
                 piece.put(message)
                 self._count(piece, 1)
@@ -437,6 +405,19 @@ class Session:
                 continue
             if message.is_error and message.status in _OUT_OF_STEP:
                 raise TransportError(f"{name_of(self.server)}: {shown(message.error)}")
+
+    def _give(self, begun: Begun, outcome: Response | Exception) -> None:
+        waiter, _, _, look = begun
+        if waiter is None:
+            self.abandoned -= 1
+        elif look is not None and not _is_plain(outcome):
+            look[0].look(begun, outcome)
+        else:
+            with suppress(*self._gone):
+                if isinstance(outcome, Exception):
+                    waiter.set_exception(outcome)
+                else:
+                    waiter.set_result(outcome)
 
     def _piece_of(self, message_id: int) -> Piece | None:
         place = bisect_right(self._pieces, message_id, key=_first_id) - 1
@@ -464,8 +445,8 @@ class Session:
     def abandon(self, message_id: int) -> None:
         """Nobody waits for this answer any more. It is read and dropped when it comes."""
         found = self._waiting.get(message_id)
-        if found is not None and found[0] is not _NOBODY:
-            self._waiting[message_id] = _NOBODY, math.inf, found[2]
+        if found is not None and found[0] is not None:
+            self._waiting[message_id] = None, math.inf, found[2], None
             self.abandoned += 1
 
     def abandon_piece(self, piece: Piece) -> None:
@@ -477,11 +458,10 @@ class Session:
     def expire(self, now: float) -> int:
         """Fail the requests whose deadlines are over; how many they were."""
         before = self.abandoned
-        late = [i for i, (_, deadline, _) in self._waiting.items() if deadline <= now]
-        for message_id in late:
-            waiter, _, op = self._waiting[message_id]
-            self.abandon(message_id)
-            self._disappoint(waiter, self._late(op))
+        for message_id, begun in list(self._waiting.items()):
+            if begun[1] <= now:
+                self.abandon(message_id)
+                self._give(begun, self._late(begun[2]))
         for piece in list(self._pieces):
             if piece.deadline <= now and not piece.forgotten:
                 piece.fail(self._late(piece.op))
@@ -499,14 +479,11 @@ class Session:
         self._waiting.clear()
         self._pieces.clear()
         self.pending = self.abandoned = 0
-        for message_id, (waiter, _, op) in waiting.items():
-            self._disappoint(waiter, self._lost(message_id, op, error))
+        for message_id, found in waiting.items():
+            if found[0] is not None:
+                self._give(found, self._lost(message_id, found[2], error))
         for piece in pieces:
             piece.fail(self._lost(piece.first_id, piece.op, error))
-
-    def _disappoint(self, waiter: Waiter, error: Exception) -> None:
-        with suppress(*self._gone):
-            waiter.set_exception(error)
 
     def _lost(self, message_id: int, op: Op, error: TransportError) -> TransportError:
         kind = TransportError if message_id <= self.flushed_id else NotSentError
@@ -535,6 +512,13 @@ class Session:
 
 
 _first_id = attrgetter("first_id")
+
+
+def _is_plain(outcome: Response | Exception) -> bool:
+    """Whether there is nothing in it but what was asked for."""
+    if isinstance(outcome, Exception):
+        return False
+    return outcome.topology is None and not outcome.is_error
 
 
 # ---------------------------------------------------------------------------------------------

@@ -45,10 +45,7 @@ class _TracedSession(Session):
         self._context = context
         self._latest: dict[Header, tuple[dict[str, bytes], View]] = {}
         self._warned = False
-
-    def submit(self, *arguments: Any, **more: Any) -> bytes:
-        self._header = None  # its view is to be asked for each time
-        return super().submit(*arguments, **more)
+        self.fresh_views = True
 
     def _new_view(self, header: Header) -> View:
         params = self._params()

@@ -7,16 +7,21 @@ from typing import Any
 
 from hotrod_codec import Response
 from hotrod_codec.client._async.dispatch import Dispatcher
-from hotrod_codec.client._async.driver import clock
+from hotrod_codec.client._async.driver import Ask, clock
 from hotrod_codec.client.cluster import CacheState, Calls
 from hotrod_codec.client.session import Header, Into
 from hotrod_codec.ops import Op
+from hotrod_codec.values import ServerAddress
 
 __all__ = ["CountingDispatcher"]
 
 
 class CountingDispatcher(Dispatcher):
     """As a Dispatcher, for clients with `statistics`."""
+
+    @property
+    def ask(self) -> Ask:
+        return self.request
 
     async def request(
         self,
@@ -29,9 +34,12 @@ class CountingDispatcher(Dispatcher):
         timeout: float | None = None,
         *,
         reads: bool | None = None,
+        tried: list[ServerAddress] | None = None,
     ) -> Response:
         start = clock()
-        answer = await super().request(op, state, header, fields, key, into, timeout, reads=reads)
+        answer = await super().request(
+            op, state, header, fields, key, into, timeout, reads=reads, tried=tried
+        )
         self.book.note(state.name, op, fields, answer, clock() - start)
         return answer
 

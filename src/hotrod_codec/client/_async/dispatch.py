@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from hotrod_codec import Response, admin
 from hotrod_codec.admin import AdminTask
-from hotrod_codec.client._async.driver import Connection, Driver, clock, sleep
+from hotrod_codec.client._async.driver import Ask, Connection, Driver, clock, sleep
 from hotrod_codec.client.cluster import READS, CacheState, Call, Calls, Cluster, may_retry
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import ConnectError, Header, Into, name_of
@@ -48,6 +48,11 @@ class Dispatcher:
         self._operation_timeout = configuration.operation_timeout
         self._request_timeout = configuration.request_timeout
 
+    @property
+    def ask(self) -> Ask:
+        """As `request`, in less time."""
+        return self.driver.shortcut(self)
+
     async def execute(self, call: Call, timeout: float | None = None) -> Response:
         """The answer to one request; as `request`."""
         return await self.request(
@@ -72,6 +77,7 @@ class Dispatcher:
         timeout: float | None = None,
         *,
         reads: bool | None = None,
+        tried: list[ServerAddress] | None = None,
     ) -> Response:
         """The answer to one request.
 
@@ -80,6 +86,7 @@ class Dispatcher:
                 the time of all this.)
             timeout: For everything together, in seconds; by default operation_timeout.
             reads: As Call.reads; None: what it is for `op`.
+            tried: Those that failed before.
 
         Raises:
             HotRodError: There is none, or it is an error answer.
@@ -87,7 +94,7 @@ class Dispatcher:
         now = clock()
         deadline = now + (self._operation_timeout if timeout is None else timeout)
         cluster, driver = self.cluster, self.driver
-        tried: list[ServerAddress] = []
+        tried = [] if tried is None else tried
         while True:
             generation = cluster.generation
             server = state.routing.only
@@ -120,11 +127,30 @@ class Dispatcher:
                     response.raise_for_status()
                 return response
             except (TransportError, RequestTimeoutError, ServerError) as error:
+                self.failed(op, state, error, server, tried, deadline, reads)
                 now = clock()
-                tried.append(server)
-                self._note(server, error, now)
-                reads = op in READS if reads is None else reads
-                self._raise_unless_again(state, reads, error, tried, deadline - now)
+
+    def failed(
+        self,
+        op: Op,
+        state: CacheState,
+        error: HotRodError,
+        server: ServerAddress,
+        tried: list[ServerAddress],
+        deadline: float,
+        reads: bool | None = None,
+    ) -> None:
+        """Raise what a server let a request fail with, unless there is to be another attempt.
+
+        Args:
+            tried: Those that failed before; gets `server`.
+            deadline, reads: Of the request.
+        """
+        now = clock()
+        tried.append(server)
+        self._note(server, error, now)
+        reads = op in READS if reads is None else reads
+        self._raise_unless_again(state, reads, error, tried, deadline - now)
 
     def _note_retries(self, state: CacheState, count: int) -> None:
         """So many requests are sent again: for those who count."""
@@ -302,17 +328,14 @@ class Dispatcher:
                     await self._pause(len(tried), deadline - clock())
                 connection = await self.driver.hold(server, deadline)
                 try:
-                    return connection, await self.ask(connection, call)
+                    return connection, await self.ask_at(connection, call)
                 except BaseException:
                     self.driver.let_go(connection)
                     raise
             except (TransportError, RequestTimeoutError, ServerError) as error:
-                now = clock()
-                tried.append(server)
-                self._note(server, error, now)
-                self._raise_unless_again(call.state, call.reads, error, tried, deadline - now)
+                self.failed(call.op, call.state, error, server, tried, deadline, call.reads)
 
-    async def ask(self, connection: Connection, call: Call) -> Response:
+    async def ask_at(self, connection: Connection, call: Call) -> Response:
         """The answer to one request by a connection that is held.
 
         Raises:

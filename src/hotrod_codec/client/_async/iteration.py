@@ -202,7 +202,7 @@ class Iteration:
         if part.segments is not None:
             fields = fields | {"segments": sorted(part.segments)}
         call = self._call(Op.ITERATION_START, fields)
-        part.iteration_id = (await self._dispatcher.ask(part.connection, call)).iteration_id
+        part.iteration_id = (await self._dispatcher.ask_at(part.connection, call)).iteration_id
         self._ask_ahead(part)
 
     def _ask_ahead(self, part: _Part) -> None:
@@ -225,7 +225,7 @@ class Iteration:
                 # The server may forget it. If it does not hear that, it will in a few minutes.
                 call = self._call(Op.ITERATION_END, {"iteration_id": part.iteration_id})
                 with suppress(HotRodError):
-                    await self._dispatcher.ask(connection, call)
+                    await self._dispatcher.ask_at(connection, call)
         finally:
             self._dispatcher.driver.let_go(connection)
 

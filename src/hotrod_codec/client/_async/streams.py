@@ -254,7 +254,7 @@ async def reading(dispatcher: Dispatcher, call: Call) -> AsyncGenerator[Response
         yield answer
         while not answer.complete:
             following = Call(Op.NEXT_GET_STREAM, call.state, call.header, stream)
-            answer = await dispatcher.ask(connection, following)
+            answer = await dispatcher.ask_at(connection, following)
             yield answer
     finally:
         await _let_go(dispatcher, connection, call, Op.END_GET_STREAM, stream)
@@ -274,7 +274,7 @@ async def writing(dispatcher: Dispatcher, call: Call) -> AsyncGenerator[Response
             chunk, last = yield answer
             fields = {"stream_id": stream_id, "last": last, "chunk": chunk}
             following = Call(Op.NEXT_PUT_STREAM, call.state, call.header, fields)
-            answer = await dispatcher.ask(connection, following)
+            answer = await dispatcher.ask_at(connection, following)
             if last:
                 stream = None
     finally:
@@ -292,6 +292,6 @@ async def _let_go(
     try:
         if stream is not None and connection.usable:
             with suppress(HotRodError):
-                await dispatcher.ask(connection, Call(end, call.state, call.header, stream))
+                await dispatcher.ask_at(connection, Call(end, call.state, call.header, stream))
     finally:
         dispatcher.driver.let_go(connection)

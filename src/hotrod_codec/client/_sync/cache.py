@@ -92,6 +92,7 @@ class Cache(Generic[K, V]):
         flags: Flag = NO_FLAGS,
     ) -> None:
         self._dispatcher = dispatcher
+        self._request = dispatcher.ask
         self._state = dispatcher.cluster.cache(name)
         self._name = name
         self._keys = keys
@@ -184,9 +185,7 @@ class Cache(Generic[K, V]):
             self._prepare()
         data = self._encode_key(key)
         place = data if self._stored_key is None else self._stored_key(key)
-        answer = self._dispatcher.request(
-            Op.GET, self._state, self._header, {"key": data}, place
-        )
+        answer = self._request(Op.GET, self._state, self._header, {"key": data}, place)
         value = answer.value
         return None if value is None else self._decode_value(value)
 
@@ -235,9 +234,7 @@ class Cache(Generic[K, V]):
             fields["lifespan"] = lifespan
         if max_idle is not None:
             fields["max_idle"] = max_idle
-        answer = self._dispatcher.request(
-            Op.PUT, self._state, self._header_of_writes, fields, place
-        )
+        answer = self._request(Op.PUT, self._state, self._header_of_writes, fields, place)
         return None if answer.previous is None else self._previous(answer)
 
     def put_if_absent(
@@ -1021,8 +1018,7 @@ class Cache(Generic[K, V]):
         data = self._encode_key(key)
         fields["key"] = data
         header = self._header_with_previous if previous else self._header
-        call = Call(op, self._state, header, fields, self._place(key, data))
-        return self._dispatcher.execute(call)
+        return self._request(op, self._state, header, fields, self._place(key, data))
 
     def _write(
         self,

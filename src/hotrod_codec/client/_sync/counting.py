@@ -10,16 +10,21 @@ from typing import Any
 
 from hotrod_codec import Response
 from hotrod_codec.client._sync.dispatch import Dispatcher
-from hotrod_codec.client._sync.driver import clock
+from hotrod_codec.client._sync.driver import Ask, clock
 from hotrod_codec.client.cluster import CacheState, Calls
 from hotrod_codec.client.session import Header, Into
 from hotrod_codec.ops import Op
+from hotrod_codec.values import ServerAddress
 
 __all__ = ["CountingDispatcher"]
 
 
 class CountingDispatcher(Dispatcher):
     """As a Dispatcher, for clients with `statistics`."""
+
+    @property
+    def ask(self) -> Ask:
+        return self.request
 
     def request(
         self,
@@ -32,9 +37,12 @@ class CountingDispatcher(Dispatcher):
         timeout: float | None = None,
         *,
         reads: bool | None = None,
+        tried: list[ServerAddress] | None = None,
     ) -> Response:
         start = clock()
-        answer = super().request(op, state, header, fields, key, into, timeout, reads=reads)
+        answer = super().request(
+            op, state, header, fields, key, into, timeout, reads=reads, tried=tried
+        )
         self.book.note(state.name, op, fields, answer, clock() - start)
         return answer
 

@@ -20,7 +20,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from hotrod_codec import Response
 from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
@@ -49,7 +49,10 @@ from hotrod_codec.errors import (
 from hotrod_codec.ops import Op, Version
 from hotrod_codec.values import ServerAddress
 
-__all__ = ["Ahead", "Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
+if TYPE_CHECKING:
+    from hotrod_codec.client._sync.dispatch import Dispatcher
+
+__all__ = ["Ahead", "Ask", "Connection", "Driver", "Mailbox", "clock", "sleep", "spawn"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,9 @@ _LOST_NEWS: Final = 0.5
 """Seconds after which who waits for a connection looks again, told or not."""
 
 _PING: Final = Header("")
+
+Ask: TypeAlias = Callable[[Op, CacheState, Header, Mapping[str, Any], bytes | None], Response]
+"""As Dispatcher.request."""
 
 clock = time.monotonic
 sleep = time.sleep
@@ -540,6 +546,10 @@ class Driver:
         else:
             pool.idle.append(connection)
         return None
+
+    def shortcut(self, dispatcher: Dispatcher) -> Ask:
+        """As `dispatcher.request`."""
+        return dispatcher.request
 
     def acquire(self, server: ServerAddress, deadline: float) -> Connection:
         """A connection to a server, for this thread alone until it is released.

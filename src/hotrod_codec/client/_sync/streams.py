@@ -257,7 +257,7 @@ def reading(dispatcher: Dispatcher, call: Call) -> Generator[Response, None]:
         yield answer
         while not answer.complete:
             following = Call(Op.NEXT_GET_STREAM, call.state, call.header, stream)
-            answer = dispatcher.ask(connection, following)
+            answer = dispatcher.ask_at(connection, following)
             yield answer
     finally:
         _let_go(dispatcher, connection, call, Op.END_GET_STREAM, stream)
@@ -277,7 +277,7 @@ def writing(dispatcher: Dispatcher, call: Call) -> Generator[Response, _Chunk]:
             chunk, last = yield answer
             fields = {"stream_id": stream_id, "last": last, "chunk": chunk}
             following = Call(Op.NEXT_PUT_STREAM, call.state, call.header, fields)
-            answer = dispatcher.ask(connection, following)
+            answer = dispatcher.ask_at(connection, following)
             if last:
                 stream = None
     finally:
@@ -295,6 +295,6 @@ def _let_go(
     try:
         if stream is not None and connection.usable:
             with suppress(HotRodError):
-                dispatcher.ask(connection, Call(end, call.state, call.header, stream))
+                dispatcher.ask_at(connection, Call(end, call.state, call.header, stream))
     finally:
         dispatcher.driver.let_go(connection)

@@ -1,0 +1,95 @@
+# Types of exchange.pyx; stubtest compares the two. Documentation stands in the .pyx.
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import Context
+from typing import Any, Self, TypeAlias, final
+
+from typing_extensions import disjoint_base
+
+from hotrod_codec._ext.codec import Reader, RequestContext, Response
+from hotrod_codec._ext.encoders import CacheEncoder
+from hotrod_codec.ops import Op
+from hotrod_codec.values import ServerAddress
+
+_View: TypeAlias = tuple[CacheEncoder, RequestContext, RequestContext]
+
+@disjoint_base
+class Place:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def exchanges(self) -> dict[ServerAddress, Exchange]: ...
+    def is_here(self) -> bool: ...
+
+@final
+class Current:
+    place: Any
+
+_Request: TypeAlias = Callable[[Op, Any, Any, Mapping[str, Any], bytes | None], Awaitable[Response]]
+
+@disjoint_base
+class Way:
+    def __init__(self, current: Current, cluster: Any, limit: float, request: _Request) -> None: ...
+    def ask(
+        self,
+        op: Op,
+        state: Any,
+        header: Any,
+        fields: Mapping[str, Any],
+        key: bytes | None,
+        /,
+    ) -> Awaitable[Response]: ...
+
+@final
+class Turns:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def __call__(self) -> None: ...
+
+@final
+class Answer:
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def result(self) -> Response: ...
+    def exception(self) -> Exception | None: ...
+    def add_done_callback(
+        self, callback: Callable[[Answer], object], /, *, context: Context | None = None
+    ) -> None: ...
+    def remove_done_callback(self, callback: Callable[[Answer], object], /) -> int: ...
+    def cancel(self, msg: Any | None = None) -> bool: ...
+    def __await__(self) -> Generator[Any, None, Response]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Self: ...
+    def set_result(self, response: Response, /) -> None: ...
+    def set_exception(self, error: Exception, /) -> None: ...
+
+@disjoint_base
+class Exchange:
+    last_id: int
+    pending: int
+    is_open: bool
+    fresh_views: bool
+    quiet_since: float
+    out: list[bytes]
+    _reader: Reader
+    _header: Any
+    _topology_id: int | None
+    _waiting: dict[int, Any]
+    _views: dict[Any, _View]
+    def __init__(self, reader: Reader) -> None: ...
+    def _new_view(self, header: Any, /) -> _View: ...
+    def attach(self, turns: Turns, flush: Callable[[], None], most: int) -> None: ...
+    def request(
+        self,
+        op: Op,
+        waiter: Any,
+        deadline: float,
+        topology_id: int,
+        header: Any,
+        fields: Mapping[str, Any],
+        into: str,
+        look: tuple[Any, ...] | None,
+        /,
+    ) -> bytes: ...

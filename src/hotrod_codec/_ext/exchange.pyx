@@ -1,0 +1,494 @@
+# cython: freethreading_compatible=True, boundscheck=False, wraparound=False
+# cython: embedsignature=True, auto_pickle=False, autotestdict=False
+# cython: embedsignature.format=clinic, binding=False
+"""What a client does for each request of a connection, and for each that waits for an answer.
+
+Everything else of a connection is in client/session.py and in the drivers. Nothing here reads or
+writes bytes, nor knows a socket; of an event loop it knows `call_soon`.
+"""
+
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint64_t
+cimport cython
+
+import time as _time
+
+from hotrod_codec.ops import Op as _Op
+
+cdef extern from "Python.h":
+    """
+    /* tp_iternext and am_send are set by hand: what Cython makes of a `return` in __next__ raises
+       StopIteration with a traceback, which takes longer than all the rest of an await. */
+    #define HR_SET_NEXT(type, function) (((PyTypeObject *)(type))->tp_iternext = (function))
+    #define HR_SET_SEND(type, function) \\
+        (((PyTypeObject *)(type))->tp_as_async->am_send = (function))
+
+    /* Before 3.12 asyncio.get_running_loop() is a system call (getpid). What it looks at is made
+       anew whenever a loop begins to run in a thread: the same thing, the same loop. */
+    static PyObject *hr_running(PyObject *key)
+    {
+    #if PY_VERSION_HEX < 0x030C0000
+        PyObject *dict = PyThreadState_GetDict();
+        return dict == NULL ? NULL : PyDict_GetItemWithError(dict, key);
+    #else
+        (void)key;
+        return NULL;
+    #endif
+    }
+    """
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    ctypedef PyObject *(*iternextfunc)(PyObject *) noexcept
+    ctypedef PySendResult (*sendfunc)(PyObject *, PyObject *, PyObject **) noexcept
+    void HR_SET_NEXT(object type, iternextfunc function)
+    void HR_SET_SEND(object type, sendfunc function)
+    PyObject *hr_running(object key) except? NULL
+    void PyErr_SetObject(object type, object value)
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+    object PyContext_CopyCurrent()
+
+cdef object _GET = _Op.GET
+cdef object _PUT = _Op.PUT
+cdef object _clock = _time.monotonic
+cdef object _RUNNING = "__asyncio_running_event_loop__"
+
+cdef enum:
+    TOGETHER = 32  # requests that are written together at the most
+    PENDING = 0
+    CANCELLED = 1
+    FAILED = 2
+    ANSWERED = 3
+
+
+cdef class Place:
+    """An event loop, and a client's connections there.
+
+    Attributes:
+        loop: The loop.
+        exchanges: Those for everybody, by their servers.
+    """
+
+    cdef readonly object loop
+    cdef readonly dict exchanges
+    cdef object running_loop
+    cdef object run  # what tells that it runs
+
+    def __init__(self, loop):
+        from asyncio import get_running_loop  # threads alone do not need asyncio
+        self.loop = loop
+        self.exchanges = {}
+        self.running_loop = get_running_loop
+
+    def is_here(self):
+        """Whether the loop runs in this thread; False: no loop does, or another one."""
+        return self.runs()
+
+    cdef bint runs(self) except -1:
+        cdef PyObject *run = hr_running(_RUNNING)
+        if run is not NULL and run is <PyObject *>self.run:
+            return True
+        try:
+            if self.running_loop() is not self.loop:
+                return False
+        except RuntimeError:
+            return False
+        if run is not NULL:
+            self.run = <object>run
+        return True
+
+
+cdef class Exchange:
+    """Requests and answers of one connection: what is done for each. See client.session.Session.
+
+    Args:
+        reader: Of the answers.
+
+    Attributes:
+        last_id: The message id of the latest request.
+        pending: How many requests have no answer yet, those included that nobody waits for.
+        is_open: Whether a Way may send requests here.
+        fresh_views: Whether each request wants a view of its own.
+        quiet_since: Since when there was no sign of the server, on time.monotonic's clock. Set here
+            when a Way sends something while nothing is pending.
+        out: The bytes of requests that are not written.
+    """
+
+    cdef public uint64_t last_id
+    cdef public Py_ssize_t pending
+    cdef public bint is_open, fresh_views
+    cdef public double quiet_since
+    cdef public list out
+    cdef public object _reader, _header, _topology_id
+    cdef public dict _waiting, _views
+    cdef object encoder, get, put, expect, get_context, put_context, flush
+    cdef Turns turns
+    cdef Py_ssize_t most
+
+    def __init__(self, reader):
+        self._reader = reader
+        self.expect = reader.expect
+        self._waiting = {}
+        self._views = {}
+        self.out = []
+
+    def attach(self, turns, flush, most):
+        """Let a Way send requests here, while `is_open`.
+
+        Args:
+            turns: Of the connection's loop.
+            flush: Called in the loop's next turn when `out` is not empty any more, and when there
+                are many requests in it.
+            most: How many may be pending.
+        """
+        self.turns = turns
+        self.flush = flush
+        self.most = most
+
+    def request(self, op, waiter, double deadline, topology_id, header, fields, into, look, /):
+        """The bytes of a request. Arguments and errors as of Session.submit."""
+        return self.make(op, waiter, deadline, topology_id, header, fields, into, look)
+
+    cdef object make(self, op, waiter, double deadline, topology_id, header, fields, into, look):
+        cdef object message_id, data
+        if self.fresh_views or header is not self._header or (
+            topology_id is not self._topology_id and topology_id != self._topology_id
+        ):
+            self.use(header, topology_id)
+        message_id = self.last_id + 1
+        # The two that are most frequent have a short way.
+        if op is _GET:
+            data = self.get(fields["key"], message_id)
+            self.expect(self.get_context, message_id)
+        elif op is _PUT:
+            if len(fields) == 2:
+                data = self.put(fields["key"], fields["value"], message_id)
+            else:
+                data = self.put(message_id=message_id, **fields)
+            self.expect(self.put_context, message_id)
+        else:
+            data = self.encoder.encode(op, message_id, **fields)
+            self.expect(self.encoder.context(op), message_id, into=into)
+        self._waiting[message_id] = (waiter, deadline, op, look)
+        self.last_id += 1
+        self.pending += 1
+        return data
+
+    def _new_view(self, header, /):
+        """The encoder for a header, and the contexts of its gets and puts."""
+        raise NotImplementedError
+
+    cdef int use(self, header, topology_id) except -1:
+        self._header = None
+        self.encoder, self.get_context, self.put_context = (
+            self._views.get(header) or self._new_view(header)
+        )
+        if self.encoder.topology_id != topology_id:
+            self.encoder.topology_id = topology_id
+        self.get = self.encoder.get
+        self.put = self.encoder.put
+        self._header = header
+        self._topology_id = topology_id
+        return 0
+
+    cdef inline bint takes(self):
+        return self.is_open and self.pending < self.most
+
+    cdef Answer start(self, op, topology_id, header, fields, double limit, look):
+        """What to await for the answer to a request that is written soon."""
+        cdef Answer answer
+        cdef double now = _clock()
+        if not self.pending:
+            self.quiet_since = now
+        answer = Answer.__new__(Answer)
+        answer.turns = self.turns
+        answer.exchange = self
+        data = self.make(op, answer, now + limit, topology_id, header, fields, "pairs", look)
+        answer.message_id = self.last_id
+        self.out.append(data)
+        if len(self.out) == 1:
+            self.turns.loop.call_soon(self.flush)
+        elif len(self.out) == TOGETHER:
+            self.flush()
+        return answer
+
+
+@cython.final
+cdef class Current:
+    """Where a client was used last.
+
+    Attributes:
+        place: The event loop, with the connections there; None: nowhere yet.
+    """
+
+    cdef public Place place
+
+
+cdef class Way:
+    """The short way for requests: those that need not wait for anything are written soon.
+
+    Args:
+        current: Of the client.
+        cluster: Its `failed` and `generation` are looked at.
+        limit: How many seconds an answer may take.
+        request: Called like `ask`, for all other requests.
+
+    A subclass has `look`.
+    """
+
+    cdef Current current
+    cdef object cluster, request
+    cdef dict failed
+    cdef double limit
+
+    def __init__(self, current, cluster, double limit, request):
+        self.current = current
+        self.cluster = cluster
+        self.failed = cluster.failed
+        self.limit = limit
+        self.request = request
+
+    def ask(self, op, state, header, fields, key, /):
+        """What to await for the answer to a request. Arguments and errors as of
+        Dispatcher.request."""
+        cdef Place place = self.current.place
+        cdef object routing, server
+        cdef PyObject *exchange
+        if place is not None and not self.failed and place.runs():
+            routing = state.routing
+            server = routing.only
+            if server is None and key is not None:
+                owners = routing.owners_of(key)
+                if owners:
+                    server = owners[0]
+            exchange = PyDict_GetItemWithError(place.exchanges, server)
+            if exchange is not NULL and (<Exchange>exchange).takes():
+                look = (self, state, header, fields, key, server, self.cluster.generation)
+                return (<Exchange>exchange).start(
+                    op, routing.topology_id, header, fields, self.limit, look
+                )
+        return self.request(op, state, header, fields, key)
+
+
+@cython.final
+cdef class Turns:
+    """Those who have their answer, and go on in the next turn of the loop, all in one callback.
+
+    Args:
+        loop: The event loop.
+    """
+
+    cdef object loop, cancelled_error, invalid_state_error
+    cdef list ready
+
+    def __init__(self, loop):
+        from asyncio import CancelledError, InvalidStateError
+        self.loop = loop
+        self.cancelled_error = CancelledError
+        self.invalid_state_error = InvalidStateError
+        self.ready = []
+
+    cdef int add(self, Answer answer) except -1:
+        self.ready.append(answer)
+        if len(self.ready) == 1:
+            self.loop.call_soon(self)
+        return 0
+
+    def __call__(self):
+        """Let them go on."""
+        cdef list ready = self.ready
+        cdef Py_ssize_t i = 0
+        self.ready = []
+        try:
+            while i < len(ready):
+                i += 1
+                (<Answer>ready[i - 1]).call()
+        except BaseException:
+            # Of those behind it nobody may be forgotten.
+            if i < len(ready):
+                if not self.ready:
+                    self.loop.call_soon(self)
+                self.ready[:0] = ready[i:]
+            raise
+
+
+@cython.final
+cdef class Answer:
+    """The answer to come: to be awaited in a task of its event loop, as an asyncio.Future is.
+
+    It is one, as asyncio.isfuture says, and differs in this: all that have their answers at the
+    same time go on in one callback of the loop; that its error was never looked at is not logged.
+    """
+
+    cdef public object _asyncio_future_blocking
+    cdef Turns turns
+    cdef Exchange exchange
+    cdef uint64_t message_id
+    cdef int state
+    cdef object outcome
+    cdef object callback, context   # the first; then pairs
+    cdef list more
+
+    def __cinit__(self):
+        self._asyncio_future_blocking = False
+
+    # ---- for who awaits
+
+    def get_loop(self):
+        """The event loop."""
+        return self.turns.loop
+
+    def done(self):
+        """Whether it has an outcome, or was cancelled."""
+        return self.state != PENDING
+
+    def cancelled(self):
+        """Whether it was."""
+        return self.state == CANCELLED
+
+    def result(self):
+        """The answer.
+
+        Raises:
+            Exception: There is none.
+            CancelledError, InvalidStateError: As asyncio's.
+        """
+        if self.state == ANSWERED:
+            return self.outcome
+        if self.state == FAILED:
+            raise self.outcome
+        self.refuse()
+
+    def exception(self):
+        """Why there is no answer; None: there is one. Raises as `result`."""
+        if self.state == ANSWERED:
+            return None
+        if self.state == FAILED:
+            return self.outcome
+        self.refuse()
+
+    cdef int refuse(self) except -1:
+        if self.state == CANCELLED:
+            error = self.turns.cancelled_error
+            raise error() if self.outcome is None else error(self.outcome)
+        raise self.turns.invalid_state_error("there is no answer yet")
+
+    def add_done_callback(self, callback, /, *, context=None):
+        """Call it with this when there is an outcome, in the next turn of the loop."""
+        if context is None:
+            context = PyContext_CopyCurrent()
+        if self.callback is None:
+            self.callback = callback
+            self.context = context
+        else:
+            if self.more is None:
+                self.more = []
+            self.more.append((callback, context))
+        if self.state != PENDING:
+            self.turns.add(self)
+
+    def remove_done_callback(self, callback, /):
+        """Do not; how many there were."""
+        cdef list pairs = [(self.callback, self.context)] if self.callback is not None else []
+        cdef list left
+        if self.more is not None:
+            pairs += self.more
+        left = [pair for pair in pairs if pair[0] != callback]
+        self.callback, self.context = left[0] if left else (None, None)
+        self.more = left[1:]
+        return len(pairs) - len(left)
+
+    cdef int call(self) except -1:
+        cdef object callback = self.callback
+        cdef object context = self.context
+        if callback is None:
+            return 0
+        if self.more:
+            self.callback, self.context = self.more.pop(0)
+            self.turns.add(self)
+        else:
+            self.callback = None
+            self.context = None
+        PyContext_Enter(context)
+        try:
+            callback(self)
+        finally:
+            PyContext_Exit(context)
+        return 0
+
+    def cancel(self, msg=None):
+        """Nobody wants it any more; False: there is an outcome already."""
+        if self.state != PENDING:
+            return False
+        self.end(CANCELLED, msg)
+        if self.exchange is not None:
+            self.exchange.abandon(self.message_id)
+        return True
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise NotImplementedError("see HR_SET_NEXT")
+
+    # ---- for who has the outcome
+
+    def set_result(self, response, /):
+        """There it is. Raises InvalidStateError, as asyncio's, if there is an outcome already."""
+        self.set(ANSWERED, response)
+
+    def set_exception(self, error, /):
+        """There will be none. Raises as `set_result`."""
+        self.set(FAILED, error)
+
+    cdef int set(self, int state, object outcome) except -1:
+        if self.state != PENDING:
+            raise self.turns.invalid_state_error("there is an outcome already")
+        return self.end(state, outcome)
+
+    cdef int end(self, int state, object outcome) except -1:
+        self.state = state
+        self.outcome = outcome
+        if self.callback is not None:
+            self.turns.add(self)
+        return 0
+
+
+cdef PySendResult send(PyObject *me, PyObject *value, PyObject **result) noexcept:
+    cdef Answer self = <Answer>me
+    if self.state == ANSWERED:
+        Py_INCREF(self.outcome)
+        result[0] = <PyObject *>self.outcome
+        return PYGEN_RETURN
+    if self.state == PENDING:
+        self._asyncio_future_blocking = True
+        Py_INCREF(self)
+        result[0] = me
+        return PYGEN_NEXT
+    result[0] = NULL
+    try:
+        self.result()
+    except BaseException as error:
+        PyErr_SetObject(type(error), error)
+    return PYGEN_ERROR
+
+
+cdef PyObject *next_of(PyObject *me) noexcept:
+    cdef PyObject *result = NULL
+    if send(me, NULL, &result) == PYGEN_RETURN:
+        # A Response: neither a tuple nor an exception, which StopIteration would take apart.
+        PyErr_SetObject(StopIteration, <object>result)
+        Py_DECREF(<object>result)
+        return NULL
+    return result
+
+
+HR_SET_NEXT(Answer, next_of)
+HR_SET_SEND(Answer, send)

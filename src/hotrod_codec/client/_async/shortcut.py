@@ -1,0 +1,99 @@
+"""Requests of asyncio's client without coroutines of their own, as most of them go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hotrod_codec import Response
+from hotrod_codec._ext.exchange import Answer, Current, Way
+from hotrod_codec.client.cluster import CacheState, Cluster
+from hotrod_codec.client.session import Begun, Header
+from hotrod_codec.errors import HotRodError
+from hotrod_codec.ops import Op
+from hotrod_codec.values import ServerAddress
+
+if TYPE_CHECKING:
+    from hotrod_codec.client._async.dispatch import Dispatcher
+
+__all__ = ["Ask", "Shortcut"]
+
+Ask: TypeAlias = Callable[
+    [Op, CacheState, Header, Mapping[str, Any], bytes | None], Awaitable[Response]
+]
+"""As Dispatcher.request."""
+
+
+class Shortcut(Way):
+    """Writes a request at once, where there is nothing to wait for before.
+
+    Only a plain answer goes straight to who awaits it. All else comes to `look`, and from there to
+    the dispatcher if there is to be another attempt.
+    """
+
+    def __init__(
+        self,
+        current: Current,
+        cluster: Cluster,
+        dispatcher: Dispatcher,
+        request_timeout: float,
+        operation_timeout: float,
+    ) -> None:
+        limit = min(request_timeout, operation_timeout)
+        super().__init__(current, cluster, limit, dispatcher.request)
+        self._dispatcher = dispatcher
+        self._left = operation_timeout - limit
+        self._again: set[asyncio.Task[Response]] = set()
+
+    def look(
+        self,
+        begun: Begun,
+        outcome: Response | HotRodError,
+    ) -> None:
+        answer, deadline, op, details = begun
+        _, state, header, fields, key, server, generation = details
+        tried: list[ServerAddress] = []
+        deadline += self._left
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            self._dispatcher.learn(state, outcome, generation)
+            outcome.raise_for_status()
+        except HotRodError as error:
+            if answer.done():
+                return
+            try:
+                self._dispatcher.failed(op, state, error, server, tried, deadline)
+            except HotRodError as last:
+                answer.set_exception(last)
+                return
+            again = self._dispatcher.request(
+                op, state, header, fields, key, timeout=deadline - time.monotonic(), tried=tried
+            )
+            self._go_on(again, answer)
+        else:
+            if not answer.done():
+                answer.set_result(outcome)
+
+    def _go_on(self, again: Coroutine[Any, Any, Response], answer: Answer) -> None:
+        """Let the answer have what comes of another attempt."""
+
+        def end(task: asyncio.Task[Response]) -> None:
+            self._again.discard(task)
+            try:
+                response = task.result()
+            except asyncio.CancelledError:
+                answer.cancel()
+            except Exception as error:
+                if not answer.done():
+                    answer.set_exception(error)
+            else:
+                if not answer.done():
+                    answer.set_result(response)
+
+        task = answer.get_loop().create_task(again)
+        self._again.add(task)
+        task.add_done_callback(end)
+        answer.add_done_callback(lambda _: task.cancel())
