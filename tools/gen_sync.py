@@ -4,7 +4,7 @@
     python tools/gen_sync.py --check    fail if a file is not up to date
 
 The two differ in words only: `async` and `await` go, and some names are others. What really
-differs, sockets and waiting, is in driver.py, of which each has its own.
+differs is in files of which each has its own: sockets and waiting in driver.py, and batches.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tokenize
 from pathlib import Path
 
 CLIENT = Path(__file__).parent.parent / "src/hotrod_codec/client"
-OWN = {"__init__.py", "driver.py", "shortcut.py"}  # written by hand on both sides
+OWN = {"__init__.py", "batches.py", "driver.py", "shortcut.py"}  # written by hand on both sides
 
 NAMES = {
     "AsyncClient": "Client",

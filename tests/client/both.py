@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ class Blocking:
     def _plain(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
             return self._plain(self._runner.run(value))
-        if inspect.isasyncgen(value):
+        if isinstance(value, AsyncGenerator):
             return self._iterate(value)
         if callable(value):
             return lambda *args, **kwargs: self._plain(value(*args, **kwargs))

@@ -263,6 +263,20 @@ def test_what_was_begun_for_nobody_is_ended(
     asyncio.run(main())
 
 
+def test_an_iteration_that_is_dropped_is_ended(server: EmbeddedServer) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client, asyncio.timeout(20):
+            cache = client.cache()
+            await cache.put_all({f"{i}": "A" for i in range(100)})
+            async for _ in cache.entries(batch_size=10):
+                break
+            gc.collect()
+            while Op.ITERATION_END not in server.requests:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_is_left_takes_no_requests(server: EmbeddedServer) -> None:
     """What it does not take was not sent, and may be tried elsewhere."""
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from typing_extensions import Buffer
 
 from client.both import KINDS, connect
 from hotrod_codec import (
@@ -24,6 +25,7 @@ from hotrod_codec import (
     Status,
     TransportError,
 )
+from hotrod_codec.marshallers import TextMarshaller
 
 KEYS = [f"key {i}" for i in range(1000)]
 
@@ -419,9 +421,9 @@ def test_an_iteration_asks_one_batch_ahead(
     found = [next(entries)]
     for batch in range(1, 4):
         deadline = time.monotonic() + 5
-        # A loop that does not run sends nothing: it does while something else is asked for.
+        # Though no event loop runs meanwhile.
         while server.requests[Op.ITERATION_NEXT] < batch + 1 and time.monotonic() < deadline:
-            cache.get("a")
+            time.sleep(0.005)
         time.sleep(0.05)
         assert server.requests[Op.ITERATION_NEXT] == batch + 1
         found += [next(entries) for _ in range(10)]
@@ -464,6 +466,21 @@ def test_an_iteration_that_is_left_is_ended(
     next(entries)
     entries.close()
     assert server.requests[Op.ITERATION_END] == 1
+
+
+def test_an_iteration_with_a_value_that_cannot_be_read_is_ended(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    class Fussy(TextMarshaller):
+        def decode(self, data: Buffer, /) -> str:
+            return {key.encode(): key for key in KEYS if key != KEYS[15]}[bytes(data)]
+
+    cache = make(server).cache(values=Fussy())
+    cache.put_all({key: key for key in KEYS})
+    with pytest.raises(KeyError):
+        list(cache.entries(batch_size=10))
+    assert server.requests[Op.ITERATION_END] == 1
+    assert server.requests[Op.ITERATION_NEXT] < 100
 
 
 def test_addresses_of_containers(cluster: EmbeddedServer, make: Callable[..., Any]) -> None:

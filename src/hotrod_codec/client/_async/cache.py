@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from datetime import timedelta
 from itertools import accumulate
 from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segments_of
+from hotrod_codec.client._async.batches import unbatched
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.following import AsyncQueryListener
 from hotrod_codec.client._async.iteration import KEYS_ONLY, Iteration
@@ -654,7 +663,7 @@ class AsyncCache(Generic[K, V]):
 
     # ---- all entries
 
-    async def keys(
+    def keys(
         self,
         *,
         segments: Collection[int] | None = None,
@@ -665,26 +674,31 @@ class AsyncCache(Generic[K, V]):
 
         Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET_KEYS 0x1D.
         """
+        found = self._lists_of_keys(segments, batch_size, progress)
+        return unbatched(found, self._decode_keys)
+
+    async def _lists_of_keys(
+        self,
+        segments: Collection[int] | None,
+        batch_size: int | None,
+        progress: Callable[[int, float], None] | None,
+    ) -> AsyncGenerator[list[bytes], None]:
         if not self._ready:
             await self._prepare()
-        decode = self._keys.decode
         if self._state.version < Version.V1_2:
-            for key, _ in (await self._any(Op.BULK_GET, count=0)).entries:
-                yield decode(key)
+            yield [key for key, _ in (await self._any(Op.BULK_GET, count=0)).entries]
             return
         if self._state.version < Version.V2_3:
-            for key in (await self._any(Op.BULK_GET_KEYS, scope=0)).keys:
-                yield decode(key)
+            yield (await self._any(Op.BULK_GET_KEYS, scope=0)).keys
             return
         # A filter has parameters in one version and none in the next: not before 2.4.
         keys_only = KEYS_ONLY if self._state.version >= Version.V2_4 else None
         iteration = self._iterate(segments, batch_size, progress, keys_only)
         async with aclosing(iteration.batches()) as batches:
-            async for found, _ in batches:
-                for key in self._decode_keys(found):
-                    yield key
+            async for keys, _ in batches:
+                yield keys
 
-    async def values(
+    def values(
         self,
         *,
         segments: Collection[int] | None = None,
@@ -692,12 +706,10 @@ class AsyncCache(Generic[K, V]):
         progress: Callable[[int, float], None] | None = None,
     ) -> AsyncGenerator[V, None]:
         """All values; arguments as for `entries`."""
-        async with aclosing(self._columns(segments, batch_size, progress)) as batches:
-            async for _, found in batches:
-                for value in self._decode_values(found):
-                    yield value
+        columns = self._columns(segments, batch_size, progress)
+        return unbatched(columns, lambda columns: self._decode_values(columns[1]))
 
-    async def entries(
+    def entries(
         self,
         *,
         segments: Collection[int] | None = None,
@@ -720,10 +732,11 @@ class AsyncCache(Generic[K, V]):
         Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET 0x19.
         """
         columns = self._columns(segments, batch_size, progress, filter_factory, filter_params)
-        async with aclosing(columns) as batches:
-            async for keys, values in batches:
-                for entry in zip(self._decode_keys(keys), self._decode_values(values), strict=True):
-                    yield entry
+        return unbatched(columns, self._pairs)
+
+    def _pairs(self, columns: tuple[list[bytes], list[bytes]]) -> Iterable[tuple[K, V]]:
+        keys, values = columns
+        return zip(self._decode_keys(keys), self._decode_values(values), strict=True)
 
     async def _columns(
         self,
@@ -745,7 +758,7 @@ class AsyncCache(Generic[K, V]):
             async for batch in batches:
                 yield batch
 
-    async def entries_with_metadata(
+    def entries_with_metadata(
         self,
         *,
         segments: Collection[int] | None = None,
@@ -753,17 +766,29 @@ class AsyncCache(Generic[K, V]):
         progress: Callable[[int, float], None] | None = None,
     ) -> AsyncGenerator[tuple[K, MetadataValue[V]], None]:
         """As `entries`, with versions and expirations; since 2.5."""
+        return unbatched(
+            self._lists_with_metadata(segments, batch_size, progress), self._pairs_with_metadata
+        )
+
+    def _pairs_with_metadata(self, batch: list[Any]) -> Iterator[tuple[K, MetadataValue[V]]]:
+        for entry in batch:
+            value = self._decode_value(entry.value)
+            yield self._keys.decode(entry.key), MetadataValue.of(value, entry.metadata)
+
+    async def _lists_with_metadata(
+        self,
+        segments: Collection[int] | None,
+        batch_size: int | None,
+        progress: Callable[[int, float], None] | None,
+    ) -> AsyncGenerator[list[Any], None]:
         if not self._ready:
             await self._prepare()
         if self._state.version < Version.V2_5:
             raise EncodeError("iterations tell metadata from version 2.5 on", field="metadata")
-        decode_key, decode_value = self._keys.decode, self._decode_value
         iteration = self._iterate(segments, batch_size, progress, metadata=True, into="pairs")
         async with aclosing(iteration.batches()) as batches:
             async for batch in batches:
-                for entry in batch:
-                    value = decode_value(entry.value)
-                    yield decode_key(entry.key), MetadataValue.of(value, entry.metadata)
+                yield batch
 
     async def batches(
         self,

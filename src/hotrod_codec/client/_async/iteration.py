@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import suppress
 from typing import Any
 
+from hotrod_codec.client._async.batches import let_send
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.driver import Ahead, Connection, clock
 from hotrod_codec.client.cluster import CacheState, Call, may_retry
@@ -185,6 +186,7 @@ class Iteration:
             self._report()
             return None
         self._ask_ahead(part)
+        await let_send()
         batch = self._without_seen(entries)
         fresh = _length(batch)
         part.may_repeat -= count - fresh

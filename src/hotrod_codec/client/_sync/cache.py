@@ -6,13 +6,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Generator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import closing
 from datetime import timedelta
 from itertools import accumulate
 from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segments_of
+from hotrod_codec.client._sync.batches import unbatched
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.following import QueryListener
 from hotrod_codec.client._sync.iteration import KEYS_ONLY, Iteration
@@ -668,24 +677,29 @@ class Cache(Generic[K, V]):
 
         Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET_KEYS 0x1D.
         """
+        found = self._lists_of_keys(segments, batch_size, progress)
+        return unbatched(found, self._decode_keys)
+
+    def _lists_of_keys(
+        self,
+        segments: Collection[int] | None,
+        batch_size: int | None,
+        progress: Callable[[int, float], None] | None,
+    ) -> Generator[list[bytes], None]:
         if not self._ready:
             self._prepare()
-        decode = self._keys.decode
         if self._state.version < Version.V1_2:
-            for key, _ in (self._any(Op.BULK_GET, count=0)).entries:
-                yield decode(key)
+            yield [key for key, _ in (self._any(Op.BULK_GET, count=0)).entries]
             return
         if self._state.version < Version.V2_3:
-            for key in (self._any(Op.BULK_GET_KEYS, scope=0)).keys:
-                yield decode(key)
+            yield (self._any(Op.BULK_GET_KEYS, scope=0)).keys
             return
         # A filter has parameters in one version and none in the next: not before 2.4.
         keys_only = KEYS_ONLY if self._state.version >= Version.V2_4 else None
         iteration = self._iterate(segments, batch_size, progress, keys_only)
         with closing(iteration.batches()) as batches:
-            for found, _ in batches:
-                for key in self._decode_keys(found):
-                    yield key
+            for keys, _ in batches:
+                yield keys
 
     def values(
         self,
@@ -695,10 +709,8 @@ class Cache(Generic[K, V]):
         progress: Callable[[int, float], None] | None = None,
     ) -> Generator[V, None]:
         """All values; arguments as for `entries`."""
-        with closing(self._columns(segments, batch_size, progress)) as batches:
-            for _, found in batches:
-                for value in self._decode_values(found):
-                    yield value
+        columns = self._columns(segments, batch_size, progress)
+        return unbatched(columns, lambda columns: self._decode_values(columns[1]))
 
     def entries(
         self,
@@ -723,10 +735,11 @@ class Cache(Generic[K, V]):
         Hot Rod: ITERATION_START 0x31, since 2.3; before, BULK_GET 0x19.
         """
         columns = self._columns(segments, batch_size, progress, filter_factory, filter_params)
-        with closing(columns) as batches:
-            for keys, values in batches:
-                for entry in zip(self._decode_keys(keys), self._decode_values(values), strict=True):
-                    yield entry
+        return unbatched(columns, self._pairs)
+
+    def _pairs(self, columns: tuple[list[bytes], list[bytes]]) -> Iterable[tuple[K, V]]:
+        keys, values = columns
+        return zip(self._decode_keys(keys), self._decode_values(values), strict=True)
 
     def _columns(
         self,
@@ -756,17 +769,29 @@ class Cache(Generic[K, V]):
         progress: Callable[[int, float], None] | None = None,
     ) -> Generator[tuple[K, MetadataValue[V]], None]:
         """As `entries`, with versions and expirations; since 2.5."""
+        return unbatched(
+            self._lists_with_metadata(segments, batch_size, progress), self._pairs_with_metadata
+        )
+
+    def _pairs_with_metadata(self, batch: list[Any]) -> Iterator[tuple[K, MetadataValue[V]]]:
+        for entry in batch:
+            value = self._decode_value(entry.value)
+            yield self._keys.decode(entry.key), MetadataValue.of(value, entry.metadata)
+
+    def _lists_with_metadata(
+        self,
+        segments: Collection[int] | None,
+        batch_size: int | None,
+        progress: Callable[[int, float], None] | None,
+    ) -> Generator[list[Any], None]:
         if not self._ready:
             self._prepare()
         if self._state.version < Version.V2_5:
             raise EncodeError("iterations tell metadata from version 2.5 on", field="metadata")
-        decode_key, decode_value = self._keys.decode, self._decode_value
         iteration = self._iterate(segments, batch_size, progress, metadata=True, into="pairs")
         with closing(iteration.batches()) as batches:
             for batch in batches:
-                for entry in batch:
-                    value = decode_value(entry.value)
-                    yield decode_key(entry.key), MetadataValue.of(value, entry.metadata)
+                yield batch
 
     def batches(
         self,

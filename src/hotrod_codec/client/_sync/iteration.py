@@ -15,6 +15,7 @@ from collections.abc import Generator, Callable, Collection
 from contextlib import suppress
 from typing import Any
 
+from hotrod_codec.client._sync.batches import let_send
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.driver import Ahead, Connection, clock
 from hotrod_codec.client.cluster import CacheState, Call, may_retry
@@ -188,6 +189,7 @@ class Iteration:
             self._report()
             return None
         self._ask_ahead(part)
+        let_send()
         batch = self._without_seen(entries)
         fresh = _length(batch)
         part.may_repeat -= count - fresh
