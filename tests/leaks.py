@@ -431,7 +431,7 @@ class _Slot:
 def _resolved(context: RequestContext) -> None:
     reader = Reader()
     reader.expect_many(context, 1, 100)
-    waiting: dict[int, Any] = {i: (_Slot() if i % 7 else None, i) for i in range(1, 101)}
+    waiting: dict[int, Any] = {i: _Slot() if i % 7 else None for i in range(1, 101)}
     for number in range(1, 101):
         reader.feed(hotrod_codec.encode_response("get", message_id=number, value=b"v" * number))
         outcome(reader.resolve, waiting, KeyError if number % 2 else ValueError)

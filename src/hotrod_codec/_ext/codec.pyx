@@ -16,7 +16,6 @@ from cpython.object cimport PyObject
 from cpython.dict cimport PyDict_DelItem, PyDict_GetItemWithError
 from cpython.list cimport PyList_SetItem
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport (
     INT32_MAX, UINT32_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
@@ -1958,8 +1957,8 @@ cdef class Reader:
         `waiting`, that is taken out there, and `set_result` of its waiter called with the Response.
 
         Args:
-            waiting: A dict: for message ids tuples, of which the first thing is who waits, such as
-                a future; None: an answer that next() shall give.
+            waiting: A dict: for message ids those who wait, such as futures; None for an answer
+                that next() shall give.
             gone: A type of exceptions, or a tuple of such, that `set_result` may raise, such as
                 asyncio.InvalidStateError for futures that were cancelled: then nobody waits.
 
@@ -1967,25 +1966,28 @@ cdef class Reader:
             How many were taken, as `next_values`.
 
         Raises:
-            TypeError: `waiting` is no dict, or has something else than such tuples.
+            TypeError: `waiting` is no dict.
             Exception: What `set_result` raised. Its answer was taken.
         """
         cdef dict table = waiting
-        cdef tuple found
+        cdef object waiter, message_id
+        cdef PyObject *found
         cdef Response message
         cdef size_t taken = 0
         if table is None:
             raise TypeError("waiting: a dict is needed, not None")
         while True:
             with cython.critical_section(self):
-                found = self.waiter_of_next(table)
-                if found is None:
+                message_id = self.id_of_next()
+                found = PyDict_GetItemWithError(table, message_id)
+                if found is NULL or <object>found is None:
                     return taken
+                waiter = <object>found
                 message = self.take_quick()
-                PyDict_DelItem(table, message.c_message_id)
+                PyDict_DelItem(table, message_id)
             taken += 1
             try:
-                found[0].set_result(message)
+                waiter.set_result(message)
             except gone:
                 pass
 
@@ -2094,20 +2096,12 @@ cdef class Reader:
         return hr_quick_answer(end, self.stop, &hr_rows[q.waiting.row], q.waiting.version,
                                self.legacy_server, self.limits.bytes, &q.status, &q.value)
 
-    cdef tuple waiter_of_next(self, dict waiting):
-        """What `waiting` has of the next message if that is a whole answer in the most frequent
-        form, and somebody wants it; else None."""
+    cdef object id_of_next(self):
+        """The message id of what is next if that is a whole answer in the most frequent form; else
+        None."""
         cdef _Quick q
-        cdef PyObject *found
         self.check_free()
-        if self.quick_answer(0, UINT64_MAX, &q) is NULL:
-            return None
-        found = PyDict_GetItemWithError(waiting, q.message_id)
-        if found is NULL:
-            return None
-        if not PyTuple_CheckExact(<object>found) or not PyTuple_GET_SIZE(<object>found):
-            raise TypeError(f"waiting: message {q.message_id}: a tuple with a waiter is needed")
-        return None if (<tuple>found)[0] is None else <tuple>found
+        return None if self.quick_answer(0, UINT64_MAX, &q) is NULL else q.message_id
 
     cdef Response take_quick(self):
         """The next message if it is a whole answer in the most frequent form; else None, which

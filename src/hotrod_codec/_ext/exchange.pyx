@@ -149,12 +149,17 @@ cdef class Exchange:
         self.flush = flush
         self.most = most
 
-    def request(self, op, waiter, double deadline, topology_id, header, fields, into, look, /):
+    def request(self, op, waiter, double deadline, topology_id, header, fields, into, /):
         """The bytes of a request. Arguments and errors as of Session.submit."""
-        return self.make(op, waiter, deadline, topology_id, header, fields, into, look)
+        cdef Asked begun = Asked.__new__(Asked)
+        begun.op = op
+        begun.deadline = deadline
+        begun.waiter = waiter
+        return self.make(begun, topology_id, header, fields, into)
 
-    cdef object make(self, op, waiter, double deadline, topology_id, header, fields, into, look):
+    cdef object make(self, Begun begun, topology_id, header, fields, into):
         cdef object message_id, data
+        cdef object op = begun.op
         if self.fresh_views or header is not self._header or (
             topology_id is not self._topology_id and topology_id != self._topology_id
         ):
@@ -173,7 +178,7 @@ cdef class Exchange:
         else:
             data = self.encoder.encode(op, message_id, **fields)
             self.expect(self.encoder.context(op), message_id, into=into)
-        self._waiting[message_id] = (waiter, deadline, op, look)
+        self._waiting[message_id] = begun
         self.last_id += 1
         self.pending += 1
         return data
@@ -198,23 +203,22 @@ cdef class Exchange:
     cdef inline bint takes(self):
         return self.is_open and self.pending < self.most
 
-    cdef Answer start(self, op, topology_id, header, fields, double limit, look):
-        """What to await for the answer to a request that is written soon."""
-        cdef Answer answer
+    cdef int start(self, Answer answer, topology_id, double limit) except -1:
+        """Have a request written soon."""
         cdef double now = _clock()
-        if not self.pending:
-            self.quiet_since = now
-        answer = Answer.__new__(Answer)
+        answer.deadline = now + limit
         answer.turns = self.turns
         answer.exchange = self
-        data = self.make(op, answer, now + limit, topology_id, header, fields, "pairs", look)
+        data = self.make(answer, topology_id, answer.header, answer.fields, "pairs")
         answer.message_id = self.last_id
+        if self.pending == 1:
+            self.quiet_since = now
         self.out.append(data)
         if len(self.out) == 1:
             self.turns.loop.call_soon(self.flush)
         elif len(self.out) == TOGETHER:
             self.flush()
-        return answer
+        return 0
 
 
 @cython.final
@@ -237,7 +241,8 @@ cdef class Way:
         limit: How many seconds an answer may take.
         request: Called like `ask`, for all other requests.
 
-    A subclass has `look`.
+    A subclass has `look`: called with an Answer and an outcome that is not what was asked for and
+    nothing else: an error, or a Response that tells of an error or a topology.
     """
 
     cdef Current current
@@ -258,6 +263,7 @@ cdef class Way:
         cdef Place place = self.current.place
         cdef object routing, server
         cdef PyObject *exchange
+        cdef Answer answer
         if place is not None and not self.failed and place.runs():
             routing = state.routing
             server = routing.only
@@ -267,10 +273,17 @@ cdef class Way:
                     server = owners[0]
             exchange = PyDict_GetItemWithError(place.exchanges, server)
             if exchange is not NULL and (<Exchange>exchange).takes():
-                look = (self, state, header, fields, key, server, self.cluster.generation)
-                return (<Exchange>exchange).start(
-                    op, routing.topology_id, header, fields, self.limit, look
-                )
+                answer = Answer.__new__(Answer)
+                answer.way = self
+                answer.op = op
+                answer.state = state
+                answer.header = header
+                answer.fields = fields
+                answer.key = key
+                answer.server = server
+                answer.generation = self.cluster.generation
+                (<Exchange>exchange).start(answer, routing.topology_id, self.limit)
+                return answer
         return self.request(op, state, header, fields, key)
 
 
@@ -316,19 +329,62 @@ cdef class Turns:
             raise
 
 
+cdef class Begun:
+    """A request whose answer has not come.
+
+    Attributes:
+        op: The operation.
+        deadline: When to give up, on time.monotonic's clock.
+    """
+
+    cdef readonly object op
+    cdef readonly double deadline
+
+    def set_result(self, response, /):
+        """The answer: what was asked for, and nothing else."""
+        raise NotImplementedError
+
+    def end(self, outcome, /):
+        """Any outcome: an answer, or an error if there is none."""
+        raise NotImplementedError
+
+
 @cython.final
-cdef class Answer:
+cdef class Asked(Begun):
+    """Somebody waits: gets the outcome by `set_result` or `set_exception`, whatever it is."""
+
+    cdef object waiter
+
+    def set_result(self, response, /):
+        self.waiter.set_result(response)
+
+    def end(self, outcome, /):
+        if isinstance(outcome, BaseException):
+            self.waiter.set_exception(outcome)
+        else:
+            self.waiter.set_result(outcome)
+
+
+@cython.final
+cdef class Answer(Begun):
     """The answer to come: to be awaited in a task of its event loop, as an asyncio.Future is.
 
     It is one, as asyncio.isfuture says, and differs in this: all that have their answers at the
     same time go on in one callback of the loop; that its error was never looked at is not logged.
+
+    Attributes:
+        state, header, fields, key: Of the request, as of Way.ask.
+        server: Where it went.
+        generation: Of the cluster when it went there.
     """
 
     cdef public object _asyncio_future_blocking
+    cdef readonly object state, header, fields, key, server, generation
+    cdef Way way
     cdef Turns turns
     cdef Exchange exchange
     cdef uint64_t message_id
-    cdef int state
+    cdef int stage
     cdef object outcome
     cdef object callback, context   # the first; then pairs
     cdef list more
@@ -344,11 +400,11 @@ cdef class Answer:
 
     def done(self):
         """Whether it has an outcome, or was cancelled."""
-        return self.state != PENDING
+        return self.stage != PENDING
 
     def cancelled(self):
         """Whether it was."""
-        return self.state == CANCELLED
+        return self.stage == CANCELLED
 
     def result(self):
         """The answer.
@@ -357,22 +413,22 @@ cdef class Answer:
             Exception: There is none.
             CancelledError, InvalidStateError: As asyncio's.
         """
-        if self.state == ANSWERED:
+        if self.stage == ANSWERED:
             return self.outcome
-        if self.state == FAILED:
+        if self.stage == FAILED:
             raise self.outcome
         self.refuse()
 
     def exception(self):
         """Why there is no answer; None: there is one. Raises as `result`."""
-        if self.state == ANSWERED:
+        if self.stage == ANSWERED:
             return None
-        if self.state == FAILED:
+        if self.stage == FAILED:
             return self.outcome
         self.refuse()
 
     cdef int refuse(self) except -1:
-        if self.state == CANCELLED:
+        if self.stage == CANCELLED:
             error = self.turns.cancelled_error
             raise error() if self.outcome is None else error(self.outcome)
         raise self.turns.invalid_state_error("there is no answer yet")
@@ -388,7 +444,7 @@ cdef class Answer:
             if self.more is None:
                 self.more = []
             self.more.append((callback, context))
-        if self.state != PENDING:
+        if self.stage != PENDING:
             self.turns.add(self)
 
     def remove_done_callback(self, callback, /):
@@ -422,9 +478,9 @@ cdef class Answer:
 
     def cancel(self, msg=None):
         """Nobody wants it any more; False: there is an outcome already."""
-        if self.state != PENDING:
+        if self.stage != PENDING:
             return False
-        self.end(CANCELLED, msg)
+        self.close(CANCELLED, msg)
         if self.exchange is not None:
             self.exchange.abandon(self.message_id)
         return True
@@ -444,17 +500,21 @@ cdef class Answer:
         """There it is. Raises InvalidStateError, as asyncio's, if there is an outcome already."""
         self.set(ANSWERED, response)
 
+    def end(self, outcome, /):
+        """For the Way to look at."""
+        self.way.look(self, outcome)
+
     def set_exception(self, error, /):
         """There will be none. Raises as `set_result`."""
         self.set(FAILED, error)
 
-    cdef int set(self, int state, object outcome) except -1:
-        if self.state != PENDING:
+    cdef int set(self, int stage, object outcome) except -1:
+        if self.stage != PENDING:
             raise self.turns.invalid_state_error("there is an outcome already")
-        return self.end(state, outcome)
+        return self.close(stage, outcome)
 
-    cdef int end(self, int state, object outcome) except -1:
-        self.state = state
+    cdef int close(self, int stage, object outcome) except -1:
+        self.stage = stage
         self.outcome = outcome
         if self.callback is not None:
             self.turns.add(self)
@@ -463,11 +523,11 @@ cdef class Answer:
 
 cdef PySendResult send(PyObject *me, PyObject *value, PyObject **result) noexcept:
     cdef Answer self = <Answer>me
-    if self.state == ANSWERED:
+    if self.stage == ANSWERED:
         Py_INCREF(self.outcome)
         result[0] = <PyObject *>self.outcome
         return PYGEN_RETURN
-    if self.state == PENDING:
+    if self.stage == PENDING:
         self._asyncio_future_blocking = True
         Py_INCREF(self)
         result[0] = me

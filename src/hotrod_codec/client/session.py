@@ -7,7 +7,6 @@ waits for any more. A driver moves the bytes, waits, and knows the time.
 from __future__ import annotations
 
 import logging
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
@@ -25,7 +24,7 @@ from hotrod_codec import (
     decode_response,
     encode_request,
 )
-from hotrod_codec._ext.exchange import Exchange
+from hotrod_codec._ext.exchange import Begun, Exchange
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.errors import (
     AuthenticationError,
@@ -176,13 +175,6 @@ class Piece:
         self.forgotten = True
 
 
-Begun: TypeAlias = tuple[Any, float, Op, Any]
-"""A request whose answer has not come: who waits, until when, for what; what `Session.submit` was
-given beside it.
-
-Nobody (None) waits for an answer that is of no use, and has to be read as others come behind it.
-"""
-
 # After these the server looks for the next request in the middle of this one.
 _OUT_OF_STEP: Final = frozenset(
     {Status.INVALID_MAGIC_OR_MESSAGE_ID, Status.UNKNOWN_COMMAND, Status.UNKNOWN_VERSION}
@@ -308,7 +300,6 @@ class Session(Exchange):
         header: Header,
         fields: Mapping[str, Any],
         into: Into = "pairs",
-        look: tuple[Any, ...] | None = None,
     ) -> bytes:
         """The bytes of a request, whose answer `waiter` will get.
 
@@ -316,9 +307,6 @@ class Session(Exchange):
             deadline: When to give up, on the clock of `expire`.
             fields: Of the body, as for encode_request.
             into: What the answer's list becomes, as for Reader.expect.
-            look: Begins with something whose method `look` is called in place of the waiter's,
-                unless there is an answer and nothing else in it, no error and no topology: with
-                the Begun, and the Response or error.
 
         Raises:
             EncodeError: It cannot be said in this version. Nothing has happened.
@@ -326,7 +314,7 @@ class Session(Exchange):
         """
         if self.failure is not None:
             raise NotSentError(str(self.failure))
-        return self.request(op, waiter, deadline, topology_id, header, fields, into, look)
+        return self.request(op, waiter, deadline, topology_id, header, fields, into)
 
     def submit_many(
         self,
@@ -392,11 +380,11 @@ class Session(Exchange):
             if type(message) is Event:
                 self._hear(message)
                 continue
-            found = waiting.pop(message.message_id, None)
-            if found is not None:
+            message_id = message.message_id
+            if message_id in waiting:
                 self.pending -= 1
-                self._give(found, message)
-            elif (piece := self._piece_of(message.message_id)) is not None:
+                self._give(waiting.pop(message_id), message)
+            elif (piece := self._piece_of(message_id)) is not None:
                 piece.put(message)
                 self._count(piece, 1)
                 self._take_plain(piece)
@@ -406,18 +394,15 @@ class Session(Exchange):
             if message.is_error and message.status in _OUT_OF_STEP:
                 raise TransportError(f"{name_of(self.server)}: {shown(message.error)}")
 
-    def _give(self, begun: Begun, outcome: Response | Exception) -> None:
-        waiter, _, _, look = begun
-        if waiter is None:
+    def _give(self, begun: Begun | None, outcome: Response | Exception) -> None:
+        if begun is None:
             self.abandoned -= 1
-        elif look is not None and not _is_plain(outcome):
-            look[0].look(begun, outcome)
-        else:
-            with suppress(*self._gone):
-                if isinstance(outcome, Exception):
-                    waiter.set_exception(outcome)
-                else:
-                    waiter.set_result(outcome)
+            return
+        with suppress(*self._gone):
+            if isinstance(outcome, Exception) or outcome.is_error or outcome.topology is not None:
+                begun.end(outcome)
+            else:
+                begun.set_result(outcome)
 
     def _piece_of(self, message_id: int) -> Piece | None:
         place = bisect_right(self._pieces, message_id, key=_first_id) - 1
@@ -444,9 +429,8 @@ class Session(Exchange):
 
     def abandon(self, message_id: int) -> None:
         """Nobody waits for this answer any more. It is read and dropped when it comes."""
-        found = self._waiting.get(message_id)
-        if found is not None and found[0] is not None:
-            self._waiting[message_id] = None, math.inf, found[2], None
+        if self._waiting.get(message_id) is not None:
+            self._waiting[message_id] = None
             self.abandoned += 1
 
     def abandon_piece(self, piece: Piece) -> None:
@@ -459,9 +443,9 @@ class Session(Exchange):
         """Fail the requests whose deadlines are over; how many they were."""
         before = self.abandoned
         for message_id, begun in list(self._waiting.items()):
-            if begun[1] <= now:
+            if begun is not None and begun.deadline <= now:
                 self.abandon(message_id)
-                self._give(begun, self._late(begun[2]))
+                self._give(begun, self._late(begun.op))
         for piece in list(self._pieces):
             if piece.deadline <= now and not piece.forgotten:
                 piece.fail(self._late(piece.op))
@@ -479,9 +463,9 @@ class Session(Exchange):
         self._waiting.clear()
         self._pieces.clear()
         self.pending = self.abandoned = 0
-        for message_id, found in waiting.items():
-            if found[0] is not None:
-                self._give(found, self._lost(message_id, found[2], error))
+        for message_id, begun in waiting.items():
+            if begun is not None:
+                self._give(begun, self._lost(message_id, begun.op, error))
         for piece in pieces:
             piece.fail(self._lost(piece.first_id, piece.op, error))
 
@@ -512,13 +496,6 @@ class Session(Exchange):
 
 
 _first_id = attrgetter("first_id")
-
-
-def _is_plain(outcome: Response | Exception) -> bool:
-    """Whether there is nothing in it but what was asked for."""
-    if isinstance(outcome, Exception):
-        return False
-    return outcome.topology is None and not outcome.is_error
 
 
 # ---------------------------------------------------------------------------------------------

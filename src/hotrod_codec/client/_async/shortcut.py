@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hotrod_codec import Response
 from hotrod_codec._ext.exchange import Answer, Current, Way
 from hotrod_codec.client.cluster import CacheState, Cluster
-from hotrod_codec.client.session import Begun, Header
+from hotrod_codec.client.session import Header
 from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op
 from hotrod_codec.values import ServerAddress
@@ -47,30 +47,27 @@ class Shortcut(Way):
         self._left = operation_timeout - limit
         self._again: set[asyncio.Task[Response]] = set()
 
-    def look(
-        self,
-        begun: Begun,
-        outcome: Response | HotRodError,
-    ) -> None:
-        answer, deadline, op, details = begun
-        _, state, header, fields, key, server, generation = details
+    def look(self, answer: Answer, outcome: Response | HotRodError) -> None:
+        """What came for an answer, which is not what was asked for and nothing else."""
+        op, state = answer.op, answer.state
         tried: list[ServerAddress] = []
-        deadline += self._left
+        deadline = answer.deadline + self._left
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            self._dispatcher.learn(state, outcome, generation)
+            self._dispatcher.learn(state, outcome, answer.generation)
             outcome.raise_for_status()
         except HotRodError as error:
             if answer.done():
                 return
             try:
-                self._dispatcher.failed(op, state, error, server, tried, deadline)
+                self._dispatcher.failed(op, state, error, answer.server, tried, deadline)
             except HotRodError as last:
                 answer.set_exception(last)
                 return
+            left = deadline - time.monotonic()
             again = self._dispatcher.request(
-                op, state, header, fields, key, timeout=deadline - time.monotonic(), tried=tried
+                op, state, answer.header, answer.fields, answer.key, timeout=left, tried=tried
             )
             self._go_on(again, answer)
         else:

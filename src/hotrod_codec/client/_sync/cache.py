@@ -69,6 +69,7 @@ _DONE = (
     Status.SUCCESS_WITH_PREVIOUS_OBJ_STORAGE,
 )
 _NUMBER = re.compile("-?[0-9]{1,20}")
+_GET, _PUT = Op.GET, Op.PUT  # an enum's members are found slowly
 _FORCE = Flag.FORCE_RETURN_VALUE
 _MOST_BYTES = 2**20
 """Keys and values of one request for many; servers take 10 MB by default."""
@@ -194,7 +195,7 @@ class Cache(Generic[K, V]):
             self._prepare()
         data = self._encode_key(key)
         place = data if self._stored_key is None else self._stored_key(key)
-        answer = self._request(Op.GET, self._state, self._header, {"key": data}, place)
+        answer = self._request(_GET, self._state, self._header, {"key": data}, place)
         value = answer.value
         return None if value is None else self._decode_value(value)
 
@@ -243,7 +244,7 @@ class Cache(Generic[K, V]):
             fields["lifespan"] = lifespan
         if max_idle is not None:
             fields["max_idle"] = max_idle
-        answer = self._request(Op.PUT, self._state, self._header_of_writes, fields, place)
+        answer = self._request(_PUT, self._state, self._header_of_writes, fields, place)
         return None if answer.previous is None else self._previous(answer)
 
     def put_if_absent(
