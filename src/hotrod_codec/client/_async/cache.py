@@ -15,7 +15,7 @@ from collections.abc import (
 from contextlib import aclosing
 from datetime import timedelta
 from itertools import accumulate
-from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segments_of
 from hotrod_codec.client._async.batches import unbatched
@@ -47,6 +47,10 @@ from hotrod_codec.errors import EncodeError
 from hotrod_codec.marshallers import PROTOSTREAM, Marshaller, many_decoder, many_encoder
 from hotrod_codec.ops import Flag, Op, Status, Version
 from hotrod_codec.values import Duration, MediaType, Metadata
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["AsyncCache"]
 
@@ -837,22 +841,20 @@ class AsyncCache(Generic[K, V]):
             into=into,
         )
 
-    def _segments_of_keys(self) -> Callable[[list[bytes]], Collection[int]] | None:
+    def _segments_of_keys(self) -> Callable[[list[bytes]], npt.NDArray[np.int32]] | None:
         """How to tell the segments of keys that the server sends; None: not to be told."""
         count = len(self._state.routing.segments)
         if not count:
             return None
         if self._stored_key is not None:
             stored_key, decode = self._stored_key, self._keys.decode
-            return lambda keys: segments_of(
-                [stored_key(decode(key)) for key in keys], count
-            ).tolist()
+            return lambda keys: segments_of([stored_key(decode(key)) for key in keys], count)
         stored = self._state.key_type
         sent = self._keys.media_type.name
         if stored is None and self._state.version == Version.V2_8:
             return None  # the server converts, and does not tell from what
         if stored is None or stored.name in (sent, "application/octet-stream"):
-            return lambda keys: segments_of(keys, count).tolist()
+            return lambda keys: segments_of(keys, count)
         return None
 
     # ---- queries

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hotrod_codec.client._async.batches import let_send
 from hotrod_codec.client._async.dispatch import Dispatcher
@@ -20,6 +20,10 @@ from hotrod_codec.client.session import ConnectError, Header, Into
 from hotrod_codec.errors import HotRodError, TransportError
 from hotrod_codec.ops import Op, Status
 from hotrod_codec.values import ServerAddress
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["KEYS_ONLY", "Iteration"]
 
@@ -72,7 +76,7 @@ class Iteration:
         fields: dict[str, Any],
         *,
         segments: Collection[int] | None,
-        segments_of_keys: Callable[[list[bytes]], Collection[int]] | None,
+        segments_of_keys: Callable[[list[bytes]], npt.NDArray[np.int32]] | None,
         progress: Callable[[int, float], None] | None,
         into: Into = "lists",
     ) -> None:
@@ -90,9 +94,11 @@ class Iteration:
         self._ended = False
         self._entries = 0
         self._parts: list[_Part] = []
-        # The keys that came, and of each batch its keys and its segments that are not finished.
+        # The keys that came, but for those of finished segments; and batch by batch, with the
+        # segments that they are of.
         self._seen: set[bytes] = set()
         self._batches: list[tuple[set[bytes], set[int]]] = []
+        self._is_open = bytearray(b"\1") * count
         self._tried: list[ServerAddress] = []
         self._failures = 0
 
@@ -192,7 +198,7 @@ class Iteration:
         part.may_repeat -= count - fresh
         if part.may_repeat < 0:
             raise TransportError("the server repeats the same entries for ever")
-        self._finish(answer.finished_segments)
+        self._remember(batch, answer.finished_segments)
         self._entries += fresh
         self._report()
         return batch
@@ -237,18 +243,37 @@ class Iteration:
     # ---- once and not twice
 
     def _without_seen(self, entries: Any) -> Any:
-        """The entries of a batch that did not come before; all of them are remembered."""
+        """The entries of a batch that did not come before."""
         if self._into == "batch":
             return entries
-        keys = entries[0] if self._into == "lists" else [entry.key for entry in entries]
-        new = set(keys)
-        if len(new) < len(keys) or not new.isdisjoint(self._seen):
-            entries = self._fresh(entries, keys)
-            new -= self._seen
-        self._seen |= new
-        if self._segments_of_keys is not None and new:
-            self._batches.append((new, set(self._segments_of_keys(list(new)))))
-        return entries
+        keys = self._keys_of(entries)
+        different = set(keys)
+        if len(different) == len(keys) and different.isdisjoint(self._seen):
+            return entries
+        return self._fresh(entries, keys)
+
+    def _remember(self, entries: Any, finished: Collection[int]) -> None:
+        """Note that these came, the last of finished segments among them."""
+        if self._into == "batch":
+            self._finish(finished)
+            return
+        keys = self._keys_of(entries)
+        if self._segments_of_keys is None:
+            self._finish(finished)
+            self._seen.update(keys)
+            return
+        import numpy as np  # which takes a tenth of a second the first time
+
+        segments = self._segments_of_keys(keys)
+        self._finish(finished)
+        places = np.frombuffer(self._is_open, np.bool_)[segments].nonzero()[0]
+        if len(places):
+            some = set(map(keys.__getitem__, places.tolist()))
+            self._seen |= some
+            self._batches.append((some, set(segments[places].tolist())))
+
+    def _keys_of(self, entries: Any) -> list[bytes]:
+        return entries[0] if self._into == "lists" else [entry.key for entry in entries]
 
     def _fresh(self, entries: Any, keys: list[bytes]) -> Any:
         # Of those that come twice in one batch, the first.
@@ -262,6 +287,9 @@ class Iteration:
         if not segments:
             return
         self._todo.difference_update(segments)
+        for segment in segments:
+            if segment < len(self._is_open):
+                self._is_open[segment] = 0
         still: list[tuple[set[bytes], set[int]]] = []
         for batch in self._batches:
             keys, open_segments = batch
