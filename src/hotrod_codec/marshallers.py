@@ -367,15 +367,15 @@ def many_encoder(marshaller: Marshaller[T], /) -> Callable[[list[T]], list[bytes
 
 
 def many_decoder(marshaller: Marshaller[T], /) -> Callable[[list[Any]], Iterable[Any]]:
-    """What decodes many values as `marshaller.decode` does each, when they are wanted; None stays
-    None. It may give back the list itself."""
+    """What decodes many values, bytes as they come from a Reader, as `marshaller.decode` does each,
+    when they are wanted; None stays None. It may give back the list itself."""
     decode = marshaller.decode
 
     def one_by_one(datas: list[Any]) -> Iterable[Any]:
         return (None if data is None else decode(data) for data in datas)
 
     def as_they_are(datas: list[Any]) -> Iterable[Any]:
-        return datas if _BYTES_OR_NONE.issuperset(map(type, datas)) else one_by_one(datas)
+        return datas
 
     def texts(datas: list[Any]) -> Iterable[Any]:
         with suppress(UnicodeDecodeError):
@@ -389,7 +389,6 @@ def many_decoder(marshaller: Marshaller[T], /) -> Callable[[list[Any]], Iterable
 
 
 _BYTES: Final = frozenset({bytes})
-_BYTES_OR_NONE: Final = frozenset({bytes, type(None)})
 _STR: Final = frozenset({str})
 
 

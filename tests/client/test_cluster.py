@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -128,6 +129,29 @@ def test_pieces_of_many_requests() -> None:
     assert both.encoded(encoder, 5, 0, 2) == encoder.get_all([b"a"], 5) + encoder.get_all(
         [b"b", b"c"], 6
     )
+
+
+@pytest.mark.parametrize("op", [Op.GET, Op.PUT, Op.REMOVE])
+@pytest.mark.parametrize("seed", range(20))
+def test_pieces_are_in_order_and_no_longer_than_they_may_be(op: Op, seed: int) -> None:
+    draw = random.Random(seed)
+    c = cluster()
+    sizes = [draw.choice((1, 20, 20, 20, 3000)) for _ in range(500)]
+    items: list[Any] = [bytes(size) for size in sizes]
+    if op is Op.PUT:
+        items = [(key[: len(key) // 2], key[len(key) // 2 :]) for key in items]
+    elif op is Op.REMOVE:
+        items = [{"key": key} for key in items]
+    calls = Calls(op, c.cache("x"), Header("x"), items, [None] * 500)
+    start = pieces = 0
+    while start < 500:
+        most, size = draw.randrange(1, 300), draw.choice((1, 100, 2000, 10_000))
+        stop, total = calls.cut(start, most, size)
+        assert start < stop <= min(start + most, 500)
+        assert total == sum(sizes[start:stop]) + 40 * (stop - start)
+        assert total <= size or stop == start + 1
+        start, pieces = stop, pieces + 1
+    assert pieces > 5
 
 
 def test_when_the_primary_fails_the_backup_is_next() -> None:

@@ -302,7 +302,7 @@ class Calls:
         life: Lifespan and max idle of PUT.
     """
 
-    __slots__ = ("_ends", "header", "into", "items", "life", "op", "places", "state")
+    __slots__ = ("header", "into", "items", "life", "op", "places", "state")
 
     def __init__(
         self,
@@ -322,7 +322,6 @@ class Calls:
         self.places = places
         self.life = life
         self.into: Into = into
-        self._ends: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -345,17 +344,21 @@ class Calls:
     def cut(self, start: int, count: int, size: int) -> tuple[int, int]:
         """Where to end a piece that begins at `start`: at most so many requests, and of so many
         bytes unless it is one alone. Beside it, about how many bytes they are."""
-        if self._ends is None:
-            self._ends = list(accumulate(self._sizes()))
-        stop = end_of_piece(self._ends, start, min(start + count, len(self)), size)
-        return stop, self._ends[stop - 1] - (self._ends[start - 1] if start else 0)
-
-    def _sizes(self) -> Iterable[int]:
+        part = self.items[start : start + min(count, size // _HEAD + 1)]
         if self.op is Op.GET:
-            return map(_HEAD.__add__, map(len, self.items))
-        if self.op is Op.PUT:
-            return [_HEAD + len(key) + len(value) for key, value in self.items]
-        return (_HEAD + len(f["key"]) if "key" in f else _LONG for f in self.items)
+            # As many as there would be if all were as the first: seldom too many, and quickly said.
+            some = part[: max(1, size // (_HEAD + len(part[0])))]
+            total = _HEAD * len(some) + sum(map(len, some))
+            if total <= size:
+                return start + len(some), total
+            sizes = [_HEAD + len(key) for key in part]
+        elif self.op is Op.PUT:
+            sizes = [_HEAD + len(key) + len(value) for key, value in part]
+        else:
+            sizes = [_HEAD + len(f["key"]) if "key" in f else _LONG for f in part]
+        ends = list(accumulate(sizes))
+        stop = end_of_piece(ends, 0, len(part), size)
+        return start + stop, ends[stop - 1]
 
     def encoded(self, encoder: CacheEncoder, first_id: int, start: int, stop: int) -> bytes:
         """The bytes of a piece, its ids from `first_id` on."""

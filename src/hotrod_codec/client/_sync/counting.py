@@ -46,15 +46,15 @@ class CountingDispatcher(Dispatcher):
         self.book.note(state.name, op, fields, answer, clock() - start)
         return answer
 
-    def try_many(self, calls: Calls, timeout: float | None = None) -> list[Any]:
+    def try_many(self, calls: Calls, timeout: float | None = None) -> tuple[list[Any], bool]:
         start = clock()
-        results = super().try_many(calls, timeout)
+        results, plain = super().try_many(calls, timeout)
         if results:
             share = (clock() - start) / len(results)
             for item, result in zip(calls.items, results, strict=True):
                 if not isinstance(result, Exception):
                     self.book.note(calls.state.name, calls.op, item, result, share)
-        return results
+        return results, plain
 
     def _note_retries(self, state: CacheState, count: int) -> None:
         self.book.note_retries(state.name, count)

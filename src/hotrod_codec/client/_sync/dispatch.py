@@ -243,14 +243,16 @@ class Dispatcher:
         Raises:
             HotRodError: One of them failed; others may have been done.
         """
-        results = self.try_many(calls, timeout)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        results, plain = self.try_many(calls, timeout)
+        if not plain:
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
         return results
 
-    def try_many(self, calls: Calls, timeout: float | None = None) -> list[Any]:
-        """As `execute_many`, with each error in its place."""
+    def try_many(self, calls: Calls, timeout: float | None = None) -> tuple[list[Any], bool]:
+        """As `execute_many`, with each error in its place. Beside it, whether there is surely no
+        error and no Response."""
         c = self.configuration
         now = clock()
         deadline = now + (c.operation_timeout if timeout is None else timeout)
@@ -258,6 +260,7 @@ class Dispatcher:
         todo: Sequence[int] = range(len(calls))
         tried: list[ServerAddress] = []
         attempts = 0
+        plain = True
         while True:
             generation = self.cluster.generation
             places = self.cluster.split(calls, todo, tried, now)
@@ -272,7 +275,10 @@ class Dispatcher:
             again: list[int] = []
             for server, indices in places.items():
                 found = answers[server]
-                failed = self._take_in(calls, found, generation)
+                failed: list[int] = []
+                if not _PLAIN.issuperset(map(type, found)):
+                    plain = False
+                    failed = self._take_in(calls, found, generation)
                 if len(found) == len(results):
                     results = found
                 else:
@@ -285,15 +291,13 @@ class Dispatcher:
                         self._note(server, found[failed[0]], clock())
             now = clock()
             if not again or attempts > c.max_retries or now >= deadline:
-                return results
+                return results, plain
             self._note_retries(calls.state, len(again))
             todo = sorted(again)
 
     def _take_in(self, calls: Calls, results: list[Any], generation: int) -> list[int]:
         """Put errors in the place of error answers; the indices of those that may be asked for
         again."""
-        if _PLAIN.issuperset(map(type, results)):
-            return []
         again = []
         for i, result in enumerate(results):
             if type(result) in _PLAIN:

@@ -60,9 +60,12 @@ _FRESH: Final = 0.01
 """Seconds for which a connection that was not used is taken to be as it was. After that it costs
 a system call to see whether the server has closed it."""
 
-_WINDOW: Final = 2**15
+_WINDOW: Final = 2**16
 """Bytes of requests that wait for answers when many are sent at once. The buffers of the system
 hold so much: sending never waits for a server that waits for us to read."""
+
+_PIECE: Final = 2**14
+"""Bytes of requests that are written at once when there are many."""
 
 _LOST_NEWS: Final = 0.5
 """Seconds after which who waits for a connection looks again, told or not."""
@@ -401,7 +404,7 @@ class _Run:
         """Send what may be sent."""
         while self._next < len(self._calls) and self._open_bytes < _WINDOW:
             start = self._next
-            stop, size = self._calls.cut(start, len(self._calls), _WINDOW // 2)
+            stop, size = self._calls.cut(start, len(self._calls), _PIECE)
             self._next = stop
             try:
                 data = self._submit(start, stop, size)
