@@ -598,6 +598,9 @@ class Driver:
         deadline: float,
     ) -> dict[ServerAddress, list[Any]]:
         """The answers to many requests of several servers, each list as Piece has it."""
+        if len(batches) == 1:  # no task, which takes some turns of the loop
+            ((server, calls),) = batches.items()
+            return {server: await self._perform(server, calls, deadline)}
         answers = await asyncio.gather(
             *(self._perform(server, calls, deadline) for server, calls in batches.items())
         )
