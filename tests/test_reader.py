@@ -522,6 +522,28 @@ class TestResolve:
             reader.resolve({1: 1})
         assert (Reader("server").resolve({}), expecting(1).resolve({})) == (0, 0)
 
+    def test_ids_that_are_none(self) -> None:
+        reader, slot = expecting(1), Slot()
+        waiting: dict[Any, Any] = {None: slot}
+        assert reader.resolve(waiting) == 0
+        reader.feed(answer(1))
+        assert (reader.resolve(waiting), slot.answers, len(waiting)) == (0, [], 1)
+
+    def test_an_id_that_reads_on(self) -> None:
+        class Reading(int):
+            __hash__ = int.__hash__
+
+            def __eq__(self, other: object) -> bool:
+                messages.append(reader.next())
+                return True
+
+        reader, slot = expecting(1), Slot()
+        messages: list[Any] = []
+        waiting: dict[Any, Any] = {Reading(1): slot}
+        reader.feed(answer(1))
+        assert (reader.resolve(waiting), slot.answers) == (0, [])
+        assert [message.message_id for message in messages] == [1]
+
     def test_a_stream_that_failed(self) -> None:
         reader = expecting(1)
         reader.feed(b"\x00" + answer(1))

@@ -13,7 +13,7 @@ from cpython.buffer cimport (
 )
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from cpython.dict cimport PyDict_DelItem, PyDict_GetItemWithError
+from cpython.dict cimport PyDict_DelItem
 from cpython.list cimport PyList_SetItem
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -1971,7 +1971,6 @@ cdef class Reader:
         """
         cdef dict table = waiting
         cdef object waiter, message_id
-        cdef PyObject *found
         cdef Response message
         cdef size_t taken = 0
         if table is None:
@@ -1979,11 +1978,10 @@ cdef class Reader:
         while True:
             with cython.critical_section(self):
                 message_id = self.id_of_next()
-                found = PyDict_GetItemWithError(table, message_id)
-                if found is NULL or <object>found is None:
+                waiter = None if message_id is None else table.get(message_id)
+                message = None if waiter is None else self.take_quick()
+                if message is None:  # also if a key of the dict, asked what it is, read on here
                     return taken
-                waiter = <object>found
-                message = self.take_quick()
                 PyDict_DelItem(table, message_id)
             taken += 1
             try:
