@@ -1,4 +1,4 @@
-# cython: freethreading_compatible=True, boundscheck=False, wraparound=False
+# cython: freethreading_compatible=True, boundscheck=False, wraparound=False, nonecheck=True
 # cython: embedsignature=True, auto_pickle=False, autotestdict=False
 # cython: embedsignature.format=clinic, binding=False
 """What a client does for each request of a connection, and for each that waits for an answer.
@@ -260,10 +260,12 @@ cdef class Way:
     def ask(self, op, state, header, fields, key, /):
         """What to await for the answer to a request. Arguments and errors as of
         Dispatcher.request."""
-        cdef Place place = self.current.place
+        cdef Place place
         cdef object routing, server
         cdef PyObject *exchange
         cdef Answer answer
+        with cython.critical_section(self.current):  # as other threads set it
+            place = self.current.place
         if place is not None and not self.failed and place.runs():
             routing = state.routing
             server = routing.only
@@ -376,6 +378,9 @@ cdef class Answer(Begun):
         state, header, fields, key: Of the request, as of Way.ask.
         server: Where it went.
         generation: Of the cluster when it went there.
+        context: In which the first callback will be called; None: there is none.
+        again: The task that makes another attempt; None: none does. To cancel the answer is to
+            cancel that, and it has its outcome when that has ended.
     """
 
     cdef public object _asyncio_future_blocking
@@ -386,7 +391,9 @@ cdef class Answer(Begun):
     cdef uint64_t message_id
     cdef int stage
     cdef object outcome
-    cdef object callback, context   # the first; then pairs
+    cdef object callback  # the first; then pairs
+    cdef readonly object context
+    cdef public object again
     cdef list more
 
     def __cinit__(self):
@@ -480,6 +487,8 @@ cdef class Answer(Begun):
         """Nobody wants it any more; False: there is an outcome already."""
         if self.stage != PENDING:
             return False
+        if self.again is not None:
+            return self.again.cancel(msg)
         self.close(CANCELLED, msg)
         if self.exchange is not None:
             self.exchange.abandon(self.message_id)
@@ -491,8 +500,11 @@ cdef class Answer(Begun):
     def __iter__(self):
         return self
 
-    def __next__(self):
-        raise NotImplementedError("see HR_SET_NEXT")
+    def __next__(self):  # see HR_SET_NEXT, which does the same
+        if self.stage == PENDING:
+            self._asyncio_future_blocking = True
+            return self
+        raise StopIteration(self.result())
 
     # ---- for who has the outcome
 

@@ -357,8 +357,12 @@ class Connection(asyncio.BufferedProtocol):
                 async with asyncio.timeout(deadline - clock()):
                     await turn
             except TimeoutError:
+                self._let_in()
                 text = f"{op.name}: {name_of(self.server)} took no more requests in time"
                 raise NotSentError(text) from None
+            except asyncio.CancelledError:
+                self._let_in()  # it may have been our turn: it is somebody else's now
+                raise
         if not self.usable:
             raise NotSentError(f"{op.name}: {name_of(self.server)} takes no more requests")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -49,48 +50,44 @@ class Shortcut(Way):
 
     def look(self, answer: Answer, outcome: Response | HotRodError) -> None:
         """What came for an answer, which is not what was asked for and nothing else."""
-        op, state = answer.op, answer.state
+        op, state, server = answer.op, answer.state, answer.server
         tried: list[ServerAddress] = []
         deadline = answer.deadline + self._left
         try:
-            if isinstance(outcome, Exception):
-                raise outcome
-            self._dispatcher.learn(state, outcome, answer.generation)
-            outcome.raise_for_status()
-        except HotRodError as error:
-            if answer.done():
-                return
             try:
-                self._dispatcher.failed(op, state, error, answer.server, tried, deadline)
-            except HotRodError as last:
-                answer.set_exception(last)
-                return
-            left = deadline - time.monotonic()
-            again = self._dispatcher.request(
-                op, state, answer.header, answer.fields, answer.key, timeout=left, tried=tried
-            )
-            self._go_on(again, answer)
-        else:
-            if not answer.done():
+                if isinstance(outcome, Exception):
+                    raise outcome
+                self._dispatcher.learn(state, outcome, answer.generation)
+                outcome.raise_for_status()
+            except HotRodError as error:
+                self._dispatcher.failed(op, state, error, server, tried, deadline)
+                left = deadline - time.monotonic()
+                again = self._dispatcher.request(
+                    op, state, answer.header, answer.fields, answer.key, timeout=left, tried=tried
+                )
+                self._go_on(again, answer)
+            else:
                 answer.set_result(outcome)
+        except Exception as error:  # any: what users have given is called, too
+            answer.set_exception(error)
 
     def _go_on(self, again: Coroutine[Any, Any, Response], answer: Answer) -> None:
         """Let the answer have what comes of another attempt."""
 
         def end(task: asyncio.Task[Response]) -> None:
             self._again.discard(task)
+            answer.again = None
             try:
                 response = task.result()
-            except asyncio.CancelledError:
-                answer.cancel()
-            except Exception as error:
-                if not answer.done():
-                    answer.set_exception(error)
+            except asyncio.CancelledError as cancelled:
+                answer.cancel(*cancelled.args)
+            except BaseException as error:
+                answer.set_exception(error)
             else:
-                if not answer.done():
-                    answer.set_result(response)
+                answer.set_result(response)
 
-        task = answer.get_loop().create_task(again)
+        # In a context as that of who awaits: where this runs, it is the connection's.
+        context = (answer.context or contextvars.copy_context()).copy()
+        task = answer.again = context.run(answer.get_loop().create_task, again)
         self._again.add(task)
         task.add_done_callback(end)
-        answer.add_done_callback(lambda _: task.cancel())
