@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from hotrod_codec._ext.keyset import KeySet
 from hotrod_codec.client._async.batches import let_send
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.driver import Ahead, Connection, clock
@@ -94,11 +95,7 @@ class Iteration:
         self._ended = False
         self._entries = 0
         self._parts: list[_Part] = []
-        # The keys that came, but for those of finished segments; and batch by batch, with the
-        # segments that they are of.
-        self._seen: set[bytes] = set()
-        self._batches: list[tuple[set[bytes], set[int]]] = []
-        self._is_open = bytearray(b"\1") * count
+        self._seen = KeySet(0 if segments_of_keys is None else count)
         self._tried: list[ServerAddress] = []
         self._failures = 0
 
@@ -173,6 +170,8 @@ class Iteration:
 
     async def _next(self, part: _Part) -> Any:
         """Its next batch; None: that was all."""
+        if part.may_repeat < 0:
+            raise TransportError("the server repeats the same entries for ever")
         if part.ahead is None:
             await self._open(part)
         assert part.ahead is not None
@@ -196,9 +195,7 @@ class Iteration:
         batch = self._without_seen(entries)
         fresh = _length(batch)
         part.may_repeat -= count - fresh
-        if part.may_repeat < 0:
-            raise TransportError("the server repeats the same entries for ever")
-        self._remember(batch, answer.finished_segments)
+        self._finish(answer.finished_segments)
         self._entries += fresh
         self._report()
         return batch
@@ -246,59 +243,18 @@ class Iteration:
         """The entries of a batch that did not come before."""
         if self._into == "batch":
             return entries
-        keys = self._keys_of(entries)
-        different = set(keys)
-        if len(different) == len(keys) and different.isdisjoint(self._seen):
+        keys = entries[0] if self._into == "lists" else [entry.key for entry in entries]
+        segments = None if self._segments_of_keys is None else self._segments_of_keys(keys)
+        places = self._seen.add(keys, segments)
+        if places is None:
             return entries
-        return self._fresh(entries, keys)
-
-    def _remember(self, entries: Any, finished: Collection[int]) -> None:
-        """Note that these came, the last of finished segments among them."""
-        if self._into == "batch":
-            self._finish(finished)
-            return
-        keys = self._keys_of(entries)
-        if self._segments_of_keys is None:
-            self._finish(finished)
-            self._seen.update(keys)
-            return
-        import numpy as np  # which takes a tenth of a second the first time
-
-        segments = self._segments_of_keys(keys)
-        self._finish(finished)
-        places = np.frombuffer(self._is_open, np.bool_)[segments].nonzero()[0]
-        if len(places):
-            some = set(map(keys.__getitem__, places.tolist()))
-            self._seen |= some
-            self._batches.append((some, set(segments[places].tolist())))
-
-    def _keys_of(self, entries: Any) -> list[bytes]:
-        return entries[0] if self._into == "lists" else [entry.key for entry in entries]
-
-    def _fresh(self, entries: Any, keys: list[bytes]) -> Any:
-        # Of those that come twice in one batch, the first.
-        first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._seen}
-        places = sorted(first.values())
         if self._into == "lists":
             return tuple([column[i] for i in places] for column in entries)
         return [entries[i] for i in places]
 
     def _finish(self, segments: Collection[int]) -> None:
-        if not segments:
-            return
         self._todo.difference_update(segments)
-        for segment in segments:
-            if segment < len(self._is_open):
-                self._is_open[segment] = 0
-        still: list[tuple[set[bytes], set[int]]] = []
-        for batch in self._batches:
-            keys, open_segments = batch
-            open_segments.difference_update(segments)
-            if open_segments:
-                still.append(batch)
-            else:
-                self._seen -= keys
-        self._batches = still
+        self._seen.finish(segments)
 
     def _report(self) -> None:
         if self._progress is not None:
