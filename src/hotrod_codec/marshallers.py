@@ -206,12 +206,22 @@ class TextMarshaller(_TextBase):
 
     def encode(self, value: str, /) -> bytes:
         """TypeError unless it is a str; EncodeError for characters that the charset has not."""
+        if type(value) is str and self._charset == "utf-8":  # what most do, in half the time
+            try:
+                return value.encode()
+            except UnicodeEncodeError:
+                pass  # said below
         if not isinstance(value, str):
             self._refuse(value, "str")
         return self._to_bytes(value)
 
     def decode(self, data: Buffer, /) -> str:
         """The text; DecodeError for bytes that are not of the charset."""
+        if type(data) is bytes and self._charset == "utf-8":
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                pass
         return self._to_text(data)
 
 
