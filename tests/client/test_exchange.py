@@ -171,18 +171,31 @@ def run(request: pytest.FixtureRequest) -> Run:
     return run
 
 
-class AsFuture:
+class Make:
+    """Makes futures of the running loop. Answers are of one connection if they are made
+    together."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __call__(self) -> Future:
+        return self.several(1)[0]
+
+    def several(self, count: int) -> list[Future]:
+        if self.kind == "answer":
+            wire = Wire()
+            return [wire.get() for _ in range(count)]
+        return [asyncio.get_running_loop().create_future() for _ in range(count)]
+
+
+@pytest.fixture(params=["future", "answer"])
+def make(request: pytest.FixtureRequest) -> Make:
     """What an Answer and an asyncio.Future have in common."""
-
-    @pytest.fixture(params=["future", "answer"])
-    def make(self, request: pytest.FixtureRequest) -> Callable[[], Future]:
-        if request.param == "future":
-            return lambda: asyncio.get_running_loop().create_future()
-        return lambda: Wire().get()
+    return Make(request.param)
 
 
-class TestAsFuture(AsFuture):
-    def test_an_outcome(self, run: Run, make: Callable[[], Future]) -> None:
+class TestAsFuture:
+    def test_an_outcome(self, run: Run, make: Make) -> None:
         async def main() -> None:
             outcome, future = object(), make()
             assert asyncio.isfuture(future)
@@ -206,7 +219,7 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_an_error(self, run: Run, make: Callable[[], Future]) -> None:
+    def test_an_error(self, run: Run, make: Make) -> None:
         async def main() -> None:
             error, future = ValueError("it is"), make()
             task = asyncio.ensure_future(wait_for(future))
@@ -228,7 +241,7 @@ class TestAsFuture(AsFuture):
         run(main)
 
     @pytest.mark.parametrize("message", [(), ("enough",)])
-    def test_cancelled(self, run: Run, make: Callable[[], Future], message: tuple[str]) -> None:
+    def test_cancelled(self, run: Run, make: Make, message: tuple[str]) -> None:
         async def main() -> None:
             future = make()
             task = asyncio.ensure_future(wait_for(future))
@@ -248,7 +261,7 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_a_task_that_is_cancelled(self, run: Run, make: Callable[[], Future]) -> None:
+    def test_a_task_that_is_cancelled(self, run: Run, make: Make) -> None:
         async def main() -> None:
             future = make()
             task = asyncio.ensure_future(wait_for(future))
@@ -267,7 +280,7 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_a_task_that_is_cancelled_too_late(self, run: Run, make: Callable[[], Future]) -> None:
+    def test_a_task_that_is_cancelled_too_late(self, run: Run, make: Make) -> None:
         """The outcome is there, but the task has not gone on."""
 
         async def main() -> None:
@@ -286,16 +299,14 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_a_task_that_does_not_end_when_cancelled(
-        self, run: Run, make: Callable[[], Future]
-    ) -> None:
+    def test_a_task_that_does_not_end_when_cancelled(self, run: Run, make: Make) -> None:
         async def stubborn(first: Future, second: Future) -> Any:
             with contextlib.suppress(asyncio.CancelledError):
                 await first
             return await second
 
         async def main() -> None:
-            first, second = make(), make()
+            first, second = make.several(2)
             task = asyncio.ensure_future(stubborn(first, second))
             await asyncio.sleep(0)
             task.cancel()
@@ -306,7 +317,7 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_two_that_wait(self, run: Run, make: Callable[[], Future]) -> None:
+    def test_two_that_wait(self, run: Run, make: Make) -> None:
         async def main() -> None:
             future = make()
             tasks = [asyncio.ensure_future(wait_for(future)) for _ in range(3)]
@@ -317,9 +328,9 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_what_asyncio_has_for_futures(self, run: Run, make: Callable[[], Future]) -> None:
+    def test_what_asyncio_has_for_futures(self, run: Run, make: Make) -> None:
         async def main() -> None:
-            one, two, three = make(), make(), make()
+            one, two, three = make.several(3)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(one), 0.001)
             assert not one.done()
@@ -335,7 +346,7 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_callbacks(self, run: Run, make: Callable[[], Future]) -> None:
+    def test_callbacks(self, run: Run, make: Make) -> None:
         """In their order, in their contexts, in another turn of the loop."""
 
         async def main() -> None:
@@ -371,14 +382,14 @@ class TestAsFuture(AsFuture):
 
         run(main)
 
-    def test_a_callback_that_fails_is_no_end_of_others(self, make: Callable[[], Future]) -> None:
+    def test_a_callback_that_fails_is_no_end_of_others(self, make: Make) -> None:
         def fail(future: Future) -> None:
             raise ValueError("of a callback")
 
         async def main() -> None:
             loop, heard, lost = asyncio.get_running_loop(), list[Future](), list[str]()
             loop.set_exception_handler(lambda _, context: lost.append(str(context["exception"])))
-            futures = [make() for _ in range(3)]
+            futures = make.several(3)
             for future in futures:
                 future.add_done_callback(heard.append)
                 future.add_done_callback(fail)
@@ -392,7 +403,7 @@ class TestAsFuture(AsFuture):
 
         asyncio.run(main())
 
-    def test_another_loop_s_task(self, make: Callable[[], Future]) -> None:
+    def test_another_loop_s_task(self, make: Make) -> None:
         async def main() -> Future:
             return make()
 
@@ -400,7 +411,7 @@ class TestAsFuture(AsFuture):
         with pytest.raises(RuntimeError, match="attached to a different loop"):
             asyncio.run(wait_for(future))
 
-    def test_by_hand(self, make: Callable[[], Future]) -> None:
+    def test_by_hand(self, make: Make) -> None:
         """As event loops and other coroutines drive it."""
 
         async def main() -> None:
@@ -455,7 +466,7 @@ class TestAsFuture(AsFuture):
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
     @pytest.mark.parametrize("task", list(TASKS))
     def test_nobody_is_forgotten_when_a_loop_is_interrupted(
-        self, make: Callable[[], Future], kind: type[BaseException], task: str
+        self, make: Make, kind: type[BaseException], task: str
     ) -> None:
         loop = asyncio.new_event_loop()
         loop.set_task_factory(TASKS[task])
@@ -468,7 +479,7 @@ class TestAsFuture(AsFuture):
                 raise kind
 
         async def begin() -> list[Any]:
-            futures = [make() for _ in range(6)]
+            futures = make.several(6)
             tasks = [loop.create_task(wait(i, future)) for i, future in enumerate(futures)]
             await asyncio.sleep(0)
             loop.call_soon(lambda: [future.set_result(1) for future in futures])
@@ -485,7 +496,7 @@ class TestAsFuture(AsFuture):
         finally:
             loop.close()
 
-    def test_nothing_is_kept(self, run: Run, make: Callable[[], Future]) -> None:
+    def test_nothing_is_kept(self, run: Run, make: Make) -> None:
         """Of what was awaited: neither outcomes, nor futures, nor errors."""
 
         async def main() -> None:
@@ -905,7 +916,10 @@ class TestAnotherAttempt:
                 assert session.pending > 5
                 await asyncio.to_thread(cluster.kill_node, 1)
                 assert await asyncio.gather(*reads) == [f"v{i}" for i in range(60)]
-                assert len(way_of(cache)._again) == 0
+                assert not way_of(cache)._again
+                assert session.is_open is False
+                driver = client._dispatcher.driver
+                assert session not in driver._here().exchanges.values()
                 cluster.faults.clear()
 
         run(main)
@@ -1149,6 +1163,21 @@ class TestOutcomes:
             server.faults.clear()
 
         run(main)
+
+    def test_a_peer_that_does_not_read(self, server: EmbeddedServer) -> None:
+        async def main() -> None:
+            async with AsyncClient(server.uri, request_timeout=20) as client:
+                cache = await warm(client, 1)
+                connection = client._dispatcher.driver.ready(server.address, 0)
+                assert connection is not None
+                connection.pause_writing()
+                reading = asyncio.ensure_future(cache.get("0"))
+                await asyncio.sleep(0.05)
+                assert server.requests.get(Op.GET, 0) == 0
+                connection.resume_writing()
+                assert await reading == "v0"
+
+        asyncio.run(main())
 
 
 class TestCancelled:
