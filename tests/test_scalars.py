@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hotrod_codec import DecodeError, EncodeError, decode_varint, encode_request, encode_varint
 from hotrod_codec import protostream as ps
+from hotrod_codec._ext.scalars import total_size
 
 UINT64 = st.integers(0, 2**64 - 1)
 KNOWN = [
@@ -184,3 +185,28 @@ def test_both_ways_have_the_same_signature() -> None:
             assert shown.parameters[name].kind == parameter.kind
             assert shown.parameters[name].default == parameter.default
         assert "application/x-protostream" in (short.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("values", "size", "with_none"),
+    [
+        ([], 0, 0),
+        ([b""], 0, 0),
+        ([b"a", b"bcd"], 4, 4),
+        ([b"a", None, b"bcd"], -1, 4),
+        ([None], -1, 0),
+        ([b"a", bytearray(b"b")], -1, -1),
+        ([b"a", type("Bytes", (bytes,), {})(b"b")], -1, -1),
+        (["a"], -1, -1),
+        ([0], -1, -1),
+    ],
+)
+def test_total_size(values: list[Any], size: int, with_none: int) -> None:
+    assert (total_size(values), total_size(values, none=True)) == (size, with_none)
+
+
+def test_total_size_of_no_list() -> None:
+    wrong: list[Any] = [None, (b"a",), {b"a"}, b"a"]
+    for values in wrong:
+        with pytest.raises(TypeError, match="list"):
+            total_size(values)

@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
 
 from hotrod_codec import protostream
+from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.errors import DecodeError, EncodeError
 from hotrod_codec.values import MediaType
 
@@ -363,7 +364,7 @@ def many_encoder(marshaller: Marshaller[T], /) -> Callable[[list[T]], list[bytes
         return list(map(encode, values))
 
     def as_they_are(values: list[Any]) -> list[bytes]:
-        return values if _BYTES.issuperset(map(type, values)) else one_by_one(values)
+        return values if total_size(values) >= 0 else one_by_one(values)
 
     def texts(values: list[Any]) -> list[bytes]:
         with suppress(UnicodeEncodeError):  # `encode` says which one it is, and in which words
@@ -389,7 +390,7 @@ def many_decoder(marshaller: Marshaller[T], /) -> Callable[[list[Any]], Iterable
 
     def texts(datas: list[Any]) -> Iterable[Any]:
         with suppress(UnicodeDecodeError):
-            if _BYTES.issuperset(map(type, datas)):
+            if total_size(datas) >= 0:
                 return list(map(bytes.decode, datas))
         return one_by_one(datas)
 
@@ -398,7 +399,6 @@ def many_decoder(marshaller: Marshaller[T], /) -> Callable[[list[Any]], Iterable
     return texts if _is_utf8(marshaller) else one_by_one
 
 
-_BYTES: Final = frozenset({bytes})
 _STR: Final = frozenset({str})
 
 

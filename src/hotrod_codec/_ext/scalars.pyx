@@ -141,6 +141,26 @@ def decode_varint(data, /, offset=0):
         PyBuffer_Release(&view)
 
 
+@cython.binding(False)
+def total_size(values, /, none=False):
+    """How many bytes there are in a list of bytes objects; -1: there is something else in it.
+
+    Args:
+        none: Whether None may be in it, too.
+    """
+    cdef list items = values
+    cdef bint skip = none
+    cdef Py_ssize_t total = 0
+    if items is None:
+        raise TypeError("values: wants a list, got NoneType")
+    for item in items:
+        if PyBytes_CheckExact(item):
+            total += PyBytes_GET_SIZE(item)
+        elif item is not None or not skip:
+            return -1
+    return total
+
+
 # ---- ProtoStream -------------------------------------------------------------------------------
 
 cdef inline bytes wrap(uint8_t tag, const char *data, Py_ssize_t size):

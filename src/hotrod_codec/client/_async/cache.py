@@ -18,6 +18,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segments_of
+from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.client._async.batches import unbatched
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.following import AsyncQueryListener
@@ -510,7 +511,7 @@ class AsyncCache(Generic[K, V]):
             places: Of each what decides where it goes.
             columns: What is sent of each.
         """
-        long = sum(sum(map(len, column)) for column in columns) > _MOST_BYTES
+        long = sum(map(_size, columns)) > _MOST_BYTES
         parts: list[list[T]] = []
         goals: list[bytes | None] = []
         for owner, indices in self._state.routing.split(places).items():
@@ -1089,6 +1090,12 @@ class AsyncCache(Generic[K, V]):
             # From 4.0 on an empty value and none can be told from each other.
             return None if metadata.version == -1 else self._decode_value(data)
         return self._decode_value(data) if len(data) else None
+
+
+def _size(column: list[bytes]) -> int:
+    """How many bytes there are in it, be it bytes or something like it."""
+    size = total_size(column)
+    return sum(map(len, column)) if size < 0 else size
 
 
 def _positive(name: str, number: int) -> int:

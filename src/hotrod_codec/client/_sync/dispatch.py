@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from hotrod_codec import Response, admin
+from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.admin import AdminTask
 from hotrod_codec.client._sync.driver import Ask, Connection, Driver, clock, sleep
 from hotrod_codec.client.cluster import READS, CacheState, Call, Calls, Cluster, may_retry
@@ -276,7 +277,7 @@ class Dispatcher:
             for server, indices in places.items():
                 found = answers[server]
                 failed: list[int] = []
-                if not _PLAIN.issuperset(map(type, found)):
+                if total_size(found, none=True) < 0:
                     plain = False
                     failed = self._take_in(calls, found, generation)
                 if len(found) == len(results):
