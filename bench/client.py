@@ -587,7 +587,11 @@ def verdict(line: Mapping[str, Any]) -> str:
     said = []
     if line["goal"] is not None:
         met = 1 / references["java"]["time"] >= line["goal"]
-        said.append(f"{'met' if met else 'MISSED'}: {line['goal']:g} x Java's speed")
+        text = f"{'met' if met else 'MISSED'}: {line['goal']:g} x Java's speed"
+        if not met and "bare" in references:  # more than the server gives to anybody?
+            bare = references["java"]["ns"] / references["bare"]["ns"]
+            text += f" (the bare loop: {bare:.2f})"
+        said.append(text)
     if line["floor"] is not None:
         met = references["bare"]["time"] <= line["floor"]
         said.append(f"{'met' if met else 'MISSED'}: {line['floor']:g} x the bare loop's time")
