@@ -14,7 +14,7 @@ import gc
 import pickle
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +40,8 @@ from hotrod_codec import (
     trace_request,
     trace_response,
 )
+from hotrod_codec._ext.keyset import KeySet
+from hotrod_codec._ext.unbatched import Unbatched
 from samples import MESSAGE_ID, PAIRS, SAMPLES, Sample
 
 NOTHING = Limits(bytes=1, text=1, items=0, params=0, servers=0, segments=0)
@@ -449,9 +451,57 @@ def _received() -> None:
     list(reader)
 
 
+# ---- what iterations of the client are made of --------------------------------------------------
+
+
+def iterations() -> Kind:
+    segments = np.arange(len(KEYS), dtype=np.int32) % 8
+    ways = [
+        Way("KeySet", lambda: KeySet(0).add(KEYS)),
+        Way("KeySet, segments", partial(_finished, segments), 3),
+        Way("Unbatched", partial(_unbatched, iter)),
+        Way("Unbatched, left", partial(_unbatched, iter, 2)),
+        Way("Unbatched, wrong items", partial(_unbatched, lambda batch: iter(batch[0]))),
+    ]
+    for wrong in WRONG:
+        ways += [
+            Way("KeySet, wrong", partial(outcome, KeySet, wrong)),
+            Way("KeySet, wrong keys", partial(outcome, KeySet(0).add, wrong)),
+            Way("KeySet, wrong segments", partial(outcome, KeySet(8).add, KEYS, wrong)),
+        ]
+    return Kind("iterations", ways, (KEYS, segments))
+
+
+def _finished(segments: Any) -> None:
+    keys = KeySet(8)
+    for _ in range(2):
+        keys.add(KEYS, segments)
+    keys.finish(range(8))
+    outcome(keys.add, KEYS, segments[1:])
+
+
+def _unbatched(split: Callable[[Any], Iterable[Any]], most: int = 1000) -> None:
+    async def batches() -> AsyncGenerator[list[int], None]:
+        for batch in ([1, 2, 3], [], [4]):
+            yield batch
+
+    async def use() -> None:
+        items = Unbatched(batches(), split)
+        try:
+            for _ in range(most):
+                await anext(items)
+        except (StopAsyncIteration, TypeError):
+            pass
+        finally:
+            await items.aclose()
+
+    for _ in use().__await__():  # nothing in it waits for a loop
+        raise AssertionError
+
+
 def kinds() -> list[Kind]:
     """All of them. Names may be test ids."""
-    others = [many_requests(), batches(), hashing(), scalars(), readers()]
+    others = [many_requests(), batches(), hashing(), scalars(), readers(), iterations()]
     return [*messages(), *others]
 
 
