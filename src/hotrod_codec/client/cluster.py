@@ -32,6 +32,7 @@ from hotrod_codec.values import MediaType, ServerAddress, Topology
 
 __all__ = [
     "DEFAULT_CLUSTER",
+    "SHARED_FROM",
     "Balancer",
     "CacheState",
     "Call",
@@ -59,6 +60,10 @@ _LONG: Final = 2**20
 
 _UNKNOWN: Final = -1
 _SWITCHED: Final = -2  # tells the server that what we knew was of another cluster
+
+SHARED_FROM: Final = 512
+"""How many reads of one server are worth a second connection: a server does what comes by one
+connection in one thread, one after the other."""
 
 READS: Final = frozenset(
     {

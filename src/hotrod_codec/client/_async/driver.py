@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from hotrod_codec import Response
 from hotrod_codec._ext.exchange import Current, Place, Turns
 from hotrod_codec.client._async.shortcut import Ask, Shortcut
-from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
+from hotrod_codec.client.cluster import READS, SHARED_FROM, CacheState, Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
     NO_ANSWER,
@@ -43,6 +43,7 @@ from hotrod_codec.client.sockets import is_name, set_options
 from hotrod_codec.client.tracing import session_of
 from hotrod_codec.errors import (
     EncodeError,
+    HotRodError,
     TransportError,
     UnknownVersionError,
 )
@@ -272,12 +273,14 @@ class Connection(asyncio.BufferedProtocol):
             session.abandon(message_id)
             raise
 
-    async def request_many(self, calls: Calls, deadline: float) -> list[Any]:
-        """The answers to many requests in their order, as Piece has them."""
-        session, most, count = self.session, self._most, len(calls)
-        results: list[Any] = [NO_ANSWER] * count
+    async def request_many(
+        self, calls: Calls, deadline: float, results: list[Any], start: int, end: int
+    ) -> None:
+        """Put the answers to the requests from `start` to `end` into their places, as Piece has
+        them."""
+        session, most = self.session, self._most
         every: asyncio.Future[None] = self._loop.create_future()
-        left = count
+        left = end - start
 
         def whole(piece: Piece) -> None:
             nonlocal left
@@ -286,21 +289,20 @@ class Connection(asyncio.BufferedProtocol):
                 every.set_result(None)
 
         pieces: list[Piece] = []
-        start = 0
         try:
-            while start < count:
+            while start < end:
                 # Some at a time, even when the room for them becomes free one by one.
-                room = min(count - start, max(1, most // 8))
+                room = min(end - start, max(1, most // 8))
                 if self._crowd or self._paused or session.pending + room > most:
                     await self._queue(calls.op, deadline, room)
-                stop, size = calls.cut(start, most - session.pending, _PIECE)
+                stop, size = calls.cut(start, min(end - start, most - session.pending), _PIECE)
                 piece = Piece(results, start, session.last_id + 1, stop - start, size, whole)
                 self._send_piece(calls, start, stop, piece, deadline)
                 pieces.append(piece)
                 start = stop
         except (TransportError, EncodeError, TypeError) as error:
-            results[start:] = [error] * (count - start)
-            left -= count - start
+            results[start:end] = [error] * (end - start)
+            left -= end - start
         except asyncio.CancelledError:
             for piece in pieces:
                 session.abandon_piece(piece)
@@ -312,7 +314,6 @@ class Connection(asyncio.BufferedProtocol):
                 for piece in pieces:
                     session.abandon_piece(piece)
                 raise
-        return results
 
     def _send_piece(
         self, calls: Calls, start: int, stop: int, piece: Piece, deadline: float
@@ -497,7 +498,9 @@ class Home(Place):
 
     Attributes:
         shared: Those that everybody uses.
+        second: Those for half of many reads, beside `shared`.
         local: What ends with them.
+        connecting: Who makes one of `shared`, or of `second`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -505,12 +508,14 @@ class Home(Place):
         self.turns = Turns(loop)
         self.local: dict[Any, Any] = {}
         self.shared: dict[ServerAddress, Connection] = {}
+        self.second: dict[ServerAddress, Connection] = {}
         self.all: set[Connection] = set()
-        self.connecting: dict[ServerAddress, asyncio.Task[Connection]] = {}
+        self.connecting: dict[tuple[ServerAddress, bool], asyncio.Task[Connection]] = {}
 
 
 class Driver:
-    """All connections of a client: one to each server for each event loop that uses it.
+    """All connections of a client: to each server, for each event loop that uses it, one for all
+    requests; and a second one, once there have been many reads at once, for half of these.
 
     Attributes:
         closed: Whether it was.
@@ -523,6 +528,8 @@ class Driver:
         self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
         self._current = Current()
         self._versions: dict[ServerAddress, Version] = {}
+        # Until when to do with one connection, as a second one could not be made.
+        self._alone_until: dict[ServerAddress, float] = {}
         self.closed = False
         _drivers.add(self)
 
@@ -562,11 +569,7 @@ class Driver:
         connection = home.shared.get(server)
         if connection is not None:
             return connection
-        task = home.connecting.get(server)
-        if task is None:
-            task = home.loop.create_task(self._share(home, server))
-            task.add_done_callback(_look_at)
-            home.connecting[server] = task
+        task = self._connecting(home, server)
         try:
             async with asyncio.timeout(deadline - clock()):
                 return await asyncio.shield(task)
@@ -577,6 +580,27 @@ class Driver:
             if not task.cancelled() or (caller is not None and caller.cancelling()):
                 raise
             raise NotSentError(f"{name_of(server)}: the client was closed meanwhile") from None
+
+    def _second(self, server: ServerAddress) -> list[Connection]:
+        """A second connection to a server, if it is there. If not it will be, for others: nobody
+        has to wait for it."""
+        home = self._here()
+        connection = home.second.get(server)
+        if connection is not None:
+            return [connection]
+        if clock() >= self._alone_until.get(server, 0.0):
+            self._connecting(home, server, second=True)
+        return []
+
+    def _connecting(
+        self, home: Home, server: ServerAddress, *, second: bool = False
+    ) -> asyncio.Task[Connection]:
+        task = home.connecting.get((server, second))
+        if task is None:
+            task = home.loop.create_task(self._share(home, server, second))
+            task.add_done_callback(_look_at)
+            home.connecting[server, second] = task
+        return task
 
     def release(self, connection: Connection) -> None:
         """Others may have it."""
@@ -611,11 +635,23 @@ class Driver:
         return dict(zip(batches, answers, strict=True))
 
     async def _perform(self, server: ServerAddress, calls: Calls, deadline: float) -> list[Any]:
+        count = len(calls)
         try:
-            connection = await self.acquire(server, deadline)
+            connections = [await self.acquire(server, deadline)]
+            if count >= SHARED_FROM and calls.op in READS:
+                connections += self._second(server)
         except TransportError as error:
-            return [error] * len(calls)
-        return await connection.request_many(calls, deadline)
+            return [error] * count
+        results = [NO_ANSWER] * count
+        if len(connections) == 1:  # as above
+            await connections[0].request_many(calls, deadline, results, 0, count)
+        else:
+            first, second = connections
+            await asyncio.gather(
+                first.request_many(calls, deadline, results, 0, count // 2),
+                second.request_many(calls, deadline, results, count // 2, count),
+            )
+        return results
 
     @property
     def connections(self) -> int:
@@ -628,22 +664,34 @@ class Driver:
 
     # ---- connecting
 
-    async def _share(self, home: Home, server: ServerAddress) -> Connection:
+    async def _share(self, home: Home, server: ServerAddress, second: bool) -> Connection:
         try:
             connection = await self._connect(home, server)
             self._cluster.server_works(server)
-            home.shared[server] = connection
-            home.exchanges[server] = connection.session
+            if second:
+                home.second[server] = connection
+            else:
+                home.shared[server] = connection
+                home.exchanges[server] = connection.session
             connection.when_unusable = lambda: self._forget(home, connection)
             return connection
+        except HotRodError as error:
+            if second:
+                logger.info("no second connection: %s", error)
+                timeout = self._configuration.server_failure_timeout
+                self._alone_until[server] = clock() + timeout
+            raise
         finally:
-            del home.connecting[server]
+            del home.connecting[server, second]
 
     def _forget(self, home: Home, connection: Connection) -> None:
-        if home.shared.get(connection.server) is connection:
-            del home.shared[connection.server]
-            del home.exchanges[connection.server]
-        self._cluster.server_lost(connection.server)
+        server = connection.server
+        if home.shared.get(server) is connection:
+            del home.shared[server]
+            del home.exchanges[server]
+        elif home.second.get(server) is connection:
+            del home.second[server]
+        self._cluster.server_lost(server)
 
     async def _connect(self, home: Home, server: ServerAddress) -> Connection:
         limit = self._configuration.connect_timeout
@@ -826,8 +874,9 @@ def spawn(work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
 
 
 def _retire(home: Home, servers: set[ServerAddress]) -> None:
-    for server in [server for server in home.shared if server not in servers]:
-        home.shared[server].retire()
+    for connections in (home.shared, home.second):
+        for server in [server for server in connections if server not in servers]:
+            connections[server].retire()
 
 
 def _abort(home: Home) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from hotrod_codec import Response
-from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
+from hotrod_codec.client.cluster import READS, SHARED_FROM, CacheState, Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
     NO_ANSWER,
@@ -42,6 +42,7 @@ from hotrod_codec.client.sockets import connect, left_until, set_options
 from hotrod_codec.client.tracing import session_of
 from hotrod_codec.errors import (
     EncodeError,
+    HotRodError,
     RequestTimeoutError,
     TransportError,
     UnknownVersionError,
@@ -385,15 +386,29 @@ def _is_readable(sock: socket.socket) -> bool:
 
 
 class _Run:
-    """Many requests on one connection, as many at once as fit into the window."""
+    """Many requests on one connection, as many at once as fit into the window.
 
-    def __init__(self, connection: Connection, calls: Calls, deadline: float) -> None:
+    Args:
+        results: Where the answers go, each to its place.
+        start, end: Which of `calls` they are.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        calls: Calls,
+        deadline: float,
+        results: list[Any],
+        start: int,
+        end: int,
+    ) -> None:
         self.connection = connection
-        self.results: list[Any] = [NO_ANSWER] * len(calls)
         self._calls = calls
         self._deadline = deadline
-        self._next = 0
-        self._left = len(calls)
+        self._results = results
+        self._start = self._next = start
+        self._end = end
+        self._left = end - start
         self._open_bytes = 0
 
     def _whole(self, piece: Piece) -> None:
@@ -402,14 +417,14 @@ class _Run:
 
     def go_on(self) -> bool:
         """Send what may be sent."""
-        while self._next < len(self._calls) and self._open_bytes < _WINDOW:
+        while self._next < self._end and self._open_bytes < _WINDOW:
             start = self._next
-            stop, size = self._calls.cut(start, len(self._calls), _PIECE)
+            stop, size = self._calls.cut(start, self._end - start, _PIECE)
             self._next = stop
             try:
                 data = self._submit(start, stop, size)
             except (TransportError, EncodeError, TypeError) as error:
-                self.results[start:stop] = [error] * (stop - start)
+                self._results[start:stop] = [error] * (stop - start)
                 self._left -= stop - start
                 continue
             self._open_bytes += size
@@ -418,7 +433,7 @@ class _Run:
 
     def _submit(self, start: int, stop: int, size: int) -> bytes:
         calls, session = self._calls, self.connection.session
-        piece = Piece(self.results, start, session.last_id + 1, stop - start, size, self._whole)
+        piece = Piece(self._results, start, session.last_id + 1, stop - start, size, self._whole)
         return session.submit_many(
             calls.op,
             piece,
@@ -431,17 +446,18 @@ class _Run:
 
     def take(self) -> bool:
         """Wait until half of the window is free; whether there is something left to do."""
-        more = self._next < len(self._calls)
+        more = self._next < self._end
         while self._left and not (more and self._open_bytes <= _WINDOW // 2):
             self.connection._receive(self._deadline)
         return self._left > 0
 
     def fail(self, error: Exception) -> None:
         """Fail all that have no answer."""
-        for index, result in enumerate(self.results):
-            if result is NO_ANSWER:
+        results = self._results
+        for index in range(self._start, self._end):
+            if results[index] is NO_ANSWER:
                 sent = index < self._next
-                self.results[index] = error if sent else NotSentError(str(error))
+                results[index] = error if sent else NotSentError(str(error))
         self._left = 0
 
 
@@ -528,6 +544,8 @@ class Driver:
         self._all: dict[int, weakref.ref[Connection]] = {}
         self._lock = threading.Lock()
         self._versions: dict[ServerAddress, Version] = {}
+        # Until when to do with one connection, as a second one could not be made.
+        self._alone_until: dict[ServerAddress, float] = {}
         self._local: dict[Any, Any] = {}
         self.closed = False
         _drivers.add(self)
@@ -554,8 +572,13 @@ class Driver:
         """As `dispatcher.request`."""
         return dispatcher.request
 
-    def acquire(self, server: ServerAddress, deadline: float) -> Connection:
+    def acquire(
+        self, server: ServerAddress, deadline: float, *, wait: bool = True
+    ) -> Connection:
         """A connection to a server, for this thread alone until it is released.
+
+        Args:
+            wait: If others use all that there may be, until they do not.
 
         Raises:
             ConnectError: It cannot be reached.
@@ -566,7 +589,7 @@ class Driver:
         if pool is None:
             pool = self._pool(server)
         while True:
-            connection = pool.take(deadline)
+            connection = pool.take(deadline if wait else 0.0)
             if isinstance(connection, _Place):
                 place = connection
                 break
@@ -621,13 +644,22 @@ class Driver:
         try:
             # Always in the same order: two threads that wait for each other would wait for ever.
             for server in sorted(batches):
+                calls = batches[server]
+                count = len(calls)
                 try:
-                    connection = self.acquire(server, deadline)
+                    connections = [self.acquire(server, deadline)]
                 except TransportError as error:
-                    answers[server] = [error] * len(batches[server])
-                else:
+                    answers[server] = [error] * count
+                    continue
+                results = answers[server] = [NO_ANSWER] * count
+                if count >= SHARED_FROM and calls.op in READS:
+                    connections += self._second(server, deadline)
+                start = 0
+                for i, connection in enumerate(connections, 1):
+                    end = count * i // len(connections)
                     connection.at_rest = False
-                    runs.append(_Run(connection, batches[server], deadline))
+                    runs.append(_Run(connection, calls, deadline, results, start, end))
+                    start = end
             self._perform(runs)
             for run in runs:
                 run.connection.at_rest = True
@@ -638,9 +670,20 @@ class Driver:
         finally:
             for run in runs:
                 self.release(run.connection)
-        for run in runs:
-            answers[run.connection.server] = run.results
         return answers
+
+    def _second(self, server: ServerAddress, deadline: float) -> list[Connection]:
+        """A second connection to a server, if it is to be had without waiting for others."""
+        if clock() < self._alone_until.get(server, 0.0):
+            return []
+        try:
+            return [self.acquire(server, deadline, wait=False)]
+        except HotRodError as error:
+            if not isinstance(error, NotSentError) or isinstance(error, ConnectError):
+                logger.info("no second connection: %s", error)
+                timeout = self._configuration.server_failure_timeout
+                self._alone_until[server] = clock() + timeout
+            return []
 
     def _perform(self, runs: list[_Run]) -> None:
         todo = runs

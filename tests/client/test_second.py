@@ -1,0 +1,222 @@
+"""Many reads at once: half of them goes by a second connection to the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from client.both import KINDS, connect
+from client.relay import until
+from hotrod_codec import AsyncClient, EmbeddedServer, Op, ServerAddress, ServerError, Status
+from hotrod_codec.client.cluster import SHARED_FROM
+
+KEYS = [f"key {i}" for i in range(2 * SHARED_FROM)]
+HALF = sum(len(key) for key in KEYS) // 2
+"""Bytes that half of the requests have at least."""
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Makes clients, and closes them."""
+    made: list[Any] = []
+
+    def make(server: EmbeddedServer, **settings: Any) -> Any:
+        made.append(connect(request.param, server.uri, **settings))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.__exit__(None, None, None)
+
+
+def filled(client: Any) -> Any:
+    cache = client.cache()
+    cache.put_all((key, key) for key in KEYS)
+    return cache
+
+
+def received(server: EmbeddedServer) -> list[int]:
+    """How many bytes came by each connection."""
+    return sorted(c._received for node in server._nodes for c in list(node.connections))
+
+
+def with_second(server: EmbeddedServer, client: Any) -> Any:
+    """A cache for whose server there are two connections."""
+    cache = filled(client)
+    assert cache.get_many(KEYS) == KEYS
+    until(lambda: server.connections == 2)
+    assert cache.get("key 1") == "key 1"  # so that the client knows, too
+    return cache
+
+
+def test_half_goes_by_each(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    cache = with_second(server, make(server))
+    before = received(server)
+    assert cache.get_many([*KEYS, "none"]) == [*KEYS, None]
+    assert cache.get_many(reversed(KEYS)) == KEYS[::-1]
+    assert all(more - less > 2 * HALF for less, more in zip(before, received(server), strict=True))
+    assert server.connections == 2
+
+
+def test_few_reads_and_all_writes_go_by_one(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    cache = filled(make(server))
+    assert cache.get_many(KEYS[: SHARED_FROM - 1]) == KEYS[: SHARED_FROM - 1]
+    # Of several values for a key the last one counts: no request may overtake another.
+    cache.put_many(("a", str(i)) for i in range(4 * SHARED_FROM))
+    assert cache.get("a") == str(4 * SHARED_FROM - 1)
+    assert server.connections == 1
+
+
+def test_each_server_has_its_second(make: Callable[..., Any]) -> None:
+    with EmbeddedServer(nodes=2) as server:
+        client = make(server)
+        cache = filled(client)
+        keys = KEYS * 2  # so that each node has enough of them
+        for _ in range(2):
+            assert cache.get_many(keys) == keys
+        until(lambda: server.connections == 4)
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_no_second_to_be_had(
+    make: Callable[..., Any], caplog: pytest.LogCaptureFixture, nodes: int
+) -> None:
+    """Who cannot have one does with one, and does not ask each time."""
+    with EmbeddedServer(nodes=nodes, max_connections=1) as server:
+        cache = filled(make(server, server_failure_timeout=60))
+        with caplog.at_level("INFO", logger="hotrod_codec.client"):
+            for _ in range(8):
+                assert cache.get_many(KEYS * nodes) == KEYS * nodes
+        assert server.connections == nodes
+        assert sum("no second connection" in line for line in caplog.messages) == nodes
+
+
+def test_a_pool_of_one(server: EmbeddedServer) -> None:
+    with connect("sync", server.uri, max_connections=1) as client:
+        cache = filled(client)
+        assert cache.get_many(KEYS) == KEYS
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("at", [0, 3, 9])
+def test_either_connection_is_lost(
+    server: EmbeddedServer, make: Callable[..., Any], at: int
+) -> None:
+    cache = with_second(server, make(server))
+    for _ in range(6):
+        server.faults.cut(at, op=Op.GET)
+        assert cache.get_many(KEYS) == KEYS
+    assert cache.get_many(KEYS) == KEYS
+    until(lambda: server.connections == 2)
+
+
+def test_errors_of_either_half(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    cache = with_second(server, make(server))
+    for key in (0, len(KEYS) - 1):
+        order = [*KEYS[key:], *KEYS[:key]]
+        server.faults.status(Status.SERVER_ERROR, "broken", op=Op.GET)
+        with pytest.raises(ServerError, match="broken"):
+            cache.get_many(order)
+        assert cache.get_many(order) == order
+
+
+def test_late_answers_are_not_taken_for_others(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    cache = with_second(server, make(server, request_timeout=0.3))
+    for seconds in (0.5, 0.4):
+        server.faults.delay(seconds, op=Op.GET, times=20)
+        assert cache.get_many(KEYS) == KEYS
+        assert cache.get_many(KEYS[::-1]) == KEYS[::-1]
+
+
+def test_a_server_that_comes_back(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    cache = with_second(server, make(server))
+    server.stop_node(0)
+    server.start_node(0)
+    cache = filled(make(server))
+    for _ in range(2):
+        assert cache.get_many(KEYS) == KEYS
+    until(lambda: server.connections >= 2)
+
+
+def test_cancelled_wherever_they_are(server: EmbeddedServer) -> None:
+    """On asyncio: of both halves nothing is left, and nobody gets their answers."""
+
+    async def cancel(client: AsyncClient, moment: int) -> None:
+        cache = client.cache()
+        task = asyncio.create_task(cache.get_many(KEYS))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        found = await asyncio.gather(cache.get_many(KEYS[::-1]), cache.get("key 7"))
+        assert found == [KEYS[::-1], "key 7"]
+
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache()
+            await cache.put_all((key, key) for key in KEYS)
+            for moment in range(40):
+                await cancel(client, moment)
+            assert server.connections == 2
+            home = client._dispatcher.driver._here()
+            for connection in (*home.shared.values(), *home.second.values()):
+                assert not connection.session.pending
+                assert not connection.session.abandoned
+
+    asyncio.run(main())
+
+
+def test_first_and_second_while_the_client_closes(server: EmbeddedServer) -> None:
+    """Nothing hangs, and no connection stays, whenever it is closed."""
+
+    async def main(moment: int) -> None:
+        client = AsyncClient(server.uri)
+        cache = client.cache()
+        await cache.put_all((key, key) for key in KEYS)
+        task = asyncio.create_task(cache.get_many(KEYS))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        await client.close()
+        await asyncio.wait([task], timeout=5)
+        assert task.done()
+        task.exception()
+
+    for moment in range(15):
+        asyncio.run(asyncio.wait_for(main(moment), 20))
+    until(lambda: server.connections == 0)
+
+
+def test_servers_that_are_gone_lose_both() -> None:
+    async def main(server: EmbeddedServer) -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache()
+            await cache.put_all((key, key) for key in KEYS)
+            driver = client._dispatcher.driver
+            for _ in range(3):
+                assert await cache.get_many(KEYS * 2) == KEYS * 2
+            home = driver._here()
+            while len(home.second) < 2:
+                await asyncio.sleep(0.001)
+            gone: ServerAddress = server.address_of(1)
+            server.kill_node(1)
+            assert await cache.get_many(KEYS * 2) == KEYS * 2
+            while gone in home.shared or gone in home.second:
+                await asyncio.sleep(0.001)
+
+    with EmbeddedServer(nodes=2) as server:
+        asyncio.run(asyncio.wait_for(main(server), 20))
+
+
+def test_parts_are_where_they_belong(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    """Whatever the number is by which it is halved."""
+    cache = with_second(server, make(server))
+    for count, more in pairwise(range(SHARED_FROM, SHARED_FROM + 4)):
+        assert cache.get_many(KEYS[count:more] + KEYS[:count]) == KEYS[count:more] + KEYS[:count]
