@@ -17,6 +17,7 @@ from client.rogue import Crook
 from hotrod_codec import (
     AsyncClient,
     EmbeddedServer,
+    EncodeError,
     Op,
     RequestTimeoutError,
     ServerAddress,
@@ -61,6 +62,84 @@ def test_more_at_once_than_may_be_in_flight(server: EmbeddedServer) -> None:
             assert await asyncio.gather(*single) == keys
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("singles", [63, 64, 65, 300])
+def test_many_get_their_turn_among_single_requests(server: EmbeddedServer, singles: int) -> None:
+    """However busy the connection is: none goes past those who wait for more room."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri, max_in_flight=64, request_timeout=5) as client:
+            cache = client.cache()
+            keys = [f"{i}" for i in range(400)]
+            await cache.put_many((key, key) for key in keys)
+            answers, busy = 0, True
+
+            async def ask() -> None:
+                nonlocal answers
+                while busy:
+                    assert await cache.get("7") == "7"
+                    answers += 1
+
+            tasks = [asyncio.create_task(ask()) for _ in range(singles)]
+            while answers < singles:
+                await asyncio.sleep(0)
+            answers = 0
+            assert await cache.get_many(keys) == keys
+            # A piece is 8 requests: between two of them each of the others has its turn, or two.
+            assert answers < 3 * singles * len(keys) / 8
+            busy = False
+            await asyncio.gather(*tasks)
+            # Nothing of the room was lost: all of it can be used at once.
+            server.faults.delay(0.2, op=Op.GET, times=64)
+            before = server.requests[Op.GET]
+            more = [asyncio.create_task(cache.get("7")) for _ in range(70)]
+            await asyncio.sleep(0.1)
+            assert server.requests[Op.GET] == before + 64
+            await asyncio.gather(*more)
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_in_line_leaves_its_room(server: EmbeddedServer) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.uri, max_in_flight=16, request_timeout=5) as client:
+            cache = client.cache()
+            keys = [f"{i}" for i in range(100)]
+            await cache.put_many((key, key) for key in keys)
+            for moment in range(60):
+                singles = [asyncio.create_task(cache.get(key)) for key in keys[:30]]
+                many = asyncio.create_task(cache.get_many(keys))
+                for _ in range(moment):
+                    await asyncio.sleep(0)
+                many.cancel()
+                for single in singles[::3]:
+                    single.cancel()
+                await asyncio.wait([many])
+                await asyncio.gather(*singles, return_exceptions=True)
+                assert await asyncio.gather(*map(cache.get, keys)) == keys
+            connection = next(iter(client._dispatcher.driver._here().shared.values()))
+            assert connection._reserved == 0 == connection.session.pending
+            assert not connection._crowd
+            assert connection.session.is_open
+
+    asyncio.run(main())
+
+
+def test_who_was_let_in_and_sends_nothing_leaves_its_room(server: EmbeddedServer) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.uri, max_in_flight=1, request_timeout=5) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            server.faults.delay(0.1, op=Op.GET)
+            first = asyncio.create_task(cache.get("a"))
+            wrong = [asyncio.create_task(cache.put("a", "B", lifespan=-1)) for _ in range(3)]
+            last = asyncio.create_task(cache.get("a"))
+            assert await first == await last == "A"
+            for task in wrong:
+                assert isinstance(task.exception(), EncodeError)
+
+    asyncio.run(asyncio.wait_for(main(), 4))
 
 
 def test_many_wait_no_longer_than_allowed(server: EmbeddedServer) -> None:

@@ -156,8 +156,8 @@ def test_cancelled_wherever_they_are(server: EmbeddedServer) -> None:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-        found = await asyncio.gather(cache.get_many(KEYS[::-1]), cache.get("key 7"))
-        assert found == [KEYS[::-1], "key 7"]
+        many, one = await asyncio.gather(cache.get_many(KEYS[::-1]), cache.get("key 7"))
+        assert (many, one) == (KEYS[::-1], "key 7")
 
     async def main() -> None:
         async with AsyncClient(server.uri) as client:

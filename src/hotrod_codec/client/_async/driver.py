@@ -114,6 +114,7 @@ class Connection(asyncio.BufferedProtocol):
         self._most = configuration.max_in_flight
         self._paused = False
         self._crowd: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._reserved = 0  # room of those who were let in and have not gone on yet
         # A view: asyncio's TLS reads into slices of it, which of a bytearray would be copies.
         self._greeting = memoryview(bytearray(_BLOCK))
         self._hello: asyncio.Future[bytes] | None = None
@@ -255,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
             TransportError, RequestTimeoutError, EncodeError: There is none.
         """
         session = self.session
-        if self._crowd or self._paused or session.pending >= self._most or not self.usable:
+        if self._crowd or not self.usable or not self._has_room(1):
             await self._queue(op, deadline)
             now = clock()
         if not session.pending:
@@ -293,9 +294,10 @@ class Connection(asyncio.BufferedProtocol):
             while start < end:
                 # Some at a time, even when the room for them becomes free one by one.
                 room = min(end - start, max(1, most // 8))
-                if self._crowd or self._paused or session.pending + room > most:
+                if self._crowd or not self._has_room(room):
                     await self._queue(calls.op, deadline, room)
-                stop, size = calls.cut(start, min(end - start, most - session.pending), _PIECE)
+                free = most - session.pending - self._reserved
+                stop, size = calls.cut(start, min(end - start, free), _PIECE)
                 piece = Piece(results, start, session.last_id + 1, stop - start, size, whole)
                 self._send_piece(calls, start, stop, piece, deadline)
                 pieces.append(piece)
@@ -350,38 +352,54 @@ class Connection(asyncio.BufferedProtocol):
     # ---- those who have to wait before they may send
 
     async def _queue(self, op: Op, deadline: float, room: int = 1) -> None:
-        while self.usable and (self._paused or self.session.pending + room > self._most):
+        """Wait until there is so much room, and nobody else before. It has to be used at once."""
+        was_let_in = False
+        while self.usable and not (self._has_room(room) and (was_let_in or not self._crowd)):
             turn: asyncio.Future[None] = self._loop.create_future()
-            self._crowd.append((turn, room))
+            if was_let_in:  # and then the transport was full
+                self._crowd.appendleft((turn, room))
+            else:
+                self._crowd.append((turn, room))
             self._set_open()
             try:
                 async with asyncio.timeout(deadline - clock()):
                     await turn
-            except TimeoutError:
+            except (TimeoutError, asyncio.CancelledError) as error:
+                if turn.done() and not turn.cancelled():
+                    self._reserved -= room  # it is somebody else's now
                 self._let_in()
-                text = f"{op.name}: {name_of(self.server)} took no more requests in time"
-                raise NotSentError(text) from None
-            except asyncio.CancelledError:
-                self._let_in()  # it may have been our turn: it is somebody else's now
+                if isinstance(error, TimeoutError):
+                    text = f"{op.name}: {name_of(self.server)} took no more requests in time"
+                    raise NotSentError(text) from None
                 raise
+            self._reserved -= room
+            was_let_in = True
+        if self._crowd:
+            # Who was let in may send less, or nothing, if what it is to say cannot be said.
+            self._loop.call_soon(self._let_in)
+        self._set_open()
         if not self.usable:
             raise NotSentError(f"{op.name}: {name_of(self.server)} takes no more requests")
 
+    def _has_room(self, room: int) -> bool:
+        return not self._paused and self.session.pending + self._reserved + room <= self._most
+
     def _let_in(self) -> None:
-        room = 0 if self._paused else self._most - self.session.pending
+        """Let those in for whom there is room. It is theirs: nobody goes past them meanwhile."""
         while self._crowd:
-            turn, wanted = self._crowd[0]
-            if wanted > room and self.usable and not turn.done():
-                return
+            turn, room = self._crowd[0]
+            if self.usable and not turn.done() and not self._has_room(room):
+                break
             self._crowd.popleft()
             if not turn.done():
                 turn.set_result(None)
-                room -= wanted
+                self._reserved += room
         self._set_open()
 
     def _set_open(self) -> None:
         if self._open:
-            self.session.is_open = self.usable and not self._paused and not self._crowd
+            busy = self._paused or self._crowd or self._reserved
+            self.session.is_open = self.usable and not busy
 
     # ---- time
 

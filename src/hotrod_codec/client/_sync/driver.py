@@ -572,9 +572,7 @@ class Driver:
         """As `dispatcher.request`."""
         return dispatcher.request
 
-    def acquire(
-        self, server: ServerAddress, deadline: float, *, wait: bool = True
-    ) -> Connection:
+    def acquire(self, server: ServerAddress, deadline: float, *, wait: bool = True) -> Connection:
         """A connection to a server, for this thread alone until it is released.
 
         Args:
