@@ -9,12 +9,13 @@ that go in and of those that are there once, and on a debug build of CPython by 
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import pickle
 import sys
 import tracemalloc
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,6 +33,7 @@ from hotrod_codec import (
     RequestContext,
     ResponseEncoder,
     Status,
+    TransportError,
     Version,
     decode_varint,
     encode_request,
@@ -40,8 +42,12 @@ from hotrod_codec import (
     trace_request,
     trace_response,
 )
+from hotrod_codec._ext import exchange
 from hotrod_codec._ext.keyset import KeySet
 from hotrod_codec._ext.unbatched import Unbatched
+from hotrod_codec.client.cluster import Cluster
+from hotrod_codec.client.config import Configuration
+from hotrod_codec.client.session import Header, Session
 from samples import MESSAGE_ID, PAIRS, SAMPLES, Sample
 
 NOTHING = Limits(bytes=1, text=1, items=0, params=0, servers=0, segments=0)
@@ -499,9 +505,110 @@ def _unbatched(split: Callable[[Any], Iterable[Any]], most: int = 1000) -> None:
         raise AssertionError
 
 
+# ---- what requests of the client are made of ----------------------------------------------------
+
+CONFIGURATION, HEADER = Configuration(), Header("c")
+(SERVER,) = CONFIGURATION.addresses
+
+
+class _Line(exchange.Way):
+    """asyncio's way for requests, by one connection whose server is `say`."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.session = Session(SERVER, Version.V4_1, gone=(asyncio.InvalidStateError,))
+        self.session.attach(exchange.Turns(loop), self.session.out.clear, 100)
+        self.session.is_open = True
+        current = exchange.Current()
+        current.place = exchange.Place(loop)
+        current.place.exchanges[SERVER] = self.session
+        cluster = Cluster(CONFIGURATION)
+        self.state = cluster.cache("c")
+        super().__init__(current, cluster, 5.0, _not_asked)
+
+    def look(self, answer: exchange.Answer, outcome: Any) -> None:
+        if isinstance(outcome, Exception):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
+
+    def get(self) -> Any:
+        return self.ask(Op.GET, self.state, HEADER, {"key": b"k"}, b"k")
+
+    def say(self, message_id: int, **fields: Any) -> None:
+        data = hotrod_codec.encode_response("get", message_id=message_id, **fields)
+        self.session.buffer()[: len(data)] = data
+        self.session.received(len(data))
+
+
+async def _not_asked(*_: object) -> Any:
+    raise AssertionError
+
+
+def requests() -> Kind:
+    uses = (_answered, _refused, _cancelled, _lost, _forgotten)
+    ways = [Way(use.__name__.strip("_"), partial(_run, use), 3) for use in uses]
+    return Kind("requests", ways, (HEADER, SERVER))
+
+
+def _run(use: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(use())
+
+
+async def _answered() -> None:
+    line = _Line()
+    answers = [line.get() for _ in range(3)]
+    tasks = [asyncio.ensure_future(answer) for answer in answers[1:]]
+    for i in (2, 3, 1):
+        line.say(i, value=b"v")
+    assert (await answers[0]).value == b"v"
+    await asyncio.gather(*tasks)
+
+
+async def _refused() -> None:
+    line = _Line()
+    answers = [line.get() for _ in range(3)]
+    for i in (1, 2, 3):
+        line.say(i, status=Status.SERVER_ERROR, error="no")
+    for answer in answers:
+        assert (await answer).error == "no"
+
+
+async def _cancelled() -> None:
+    line = _Line()
+    answers = [line.get() for _ in range(3)]
+    tasks = [asyncio.ensure_future(_wait(answer)) for answer in answers[1:]]
+    await asyncio.sleep(0)
+    for each in (answers[0], *tasks):
+        each.cancel()
+    line.say(1, value=b"v")
+    await asyncio.gather(*tasks, return_exceptions=True)
+    line.say(2, value=b"v")
+    line.say(3, status=Status.KEY_DOES_NOT_EXIST)
+    assert not line.session.pending
+
+
+async def _wait(answer: Any) -> None:
+    await answer
+
+
+async def _lost() -> None:
+    line = _Line()
+    answers = [line.get() for _ in range(3)]
+    line.session.fail(TransportError("lost"))
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    assert all(isinstance(error, TransportError) for error in found)
+
+
+async def _forgotten() -> None:
+    line = _Line()
+    for _ in range(3):
+        line.get().add_done_callback(print)
+
+
 def kinds() -> list[Kind]:
     """All of them. Names may be test ids."""
-    others = [many_requests(), batches(), hashing(), scalars(), readers(), iterations()]
+    others = [many_requests(), batches(), hashing(), scalars(), readers(), iterations(), requests()]
     return [*messages(), *others]
 
 
