@@ -11,6 +11,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
@@ -900,6 +901,114 @@ async def warm(client: AsyncClient, count: int = 60) -> Any:
     for i in range(count):
         await cache.put(f"{i}", f"v{i}")
     return cache
+
+
+class TestGoingOn:
+    """Those who have their answers go on where these are read."""
+
+    def test_no_turn_of_the_loop_but_for_what_comes(
+        self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turns = 0
+
+        def counted(call_soon: Any, *args: Any, **more: Any) -> Any:
+            nonlocal turns
+            turns += 1
+            return call_soon(*args, **more)
+
+        async def main() -> None:
+            nonlocal turns
+            loop = asyncio.get_running_loop()
+            monkeypatch.setattr(loop, "call_soon", partial(counted, loop.call_soon))
+            async with AsyncClient(server.uri) as client:
+                cache = await warm(client, 10)
+
+                async def ask(number: int) -> None:
+                    for _ in range(20):
+                        assert await cache.get(f"{number}") == f"v{number}"
+
+                await ask(0)
+                turns = 0
+                await ask(1)
+                assert turns < 3
+                await asyncio.gather(*map(ask, range(10)))
+                assert turns < 50  # the tasks begin and end
+
+        asyncio.run(main())
+
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+    @pytest.mark.parametrize("loop", list(LOOPS))
+    def test_an_interrupt_is_not_the_connections(
+        self, server: EmbeddedServer, loop: str, kind: type[BaseException]
+    ) -> None:
+        lost: list[dict[str, Any]] = []
+        tasks: list[asyncio.Future[Any]] = []
+
+        async def wait(number: int, cache: Any) -> Any:
+            found = await cache.get(f"{number}")
+            if number == 2:
+                raise kind
+            return found, await cache.get(f"{number + 1}")
+
+        async def begin(cache: Any) -> None:
+            tasks.extend(asyncio.ensure_future(wait(i, cache)) for i in range(9))
+            await asyncio.sleep(5)
+
+        async def end(client: AsyncClient, session: Session) -> None:
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+            for i, found in enumerate(done):
+                if i == 2:
+                    assert type(found) is kind
+                else:
+                    assert found == (f"v{i}", f"v{i + 1}")
+            assert session_of(client, server) is session
+            assert session.is_open
+            assert not session.pending
+            await client.close()
+
+        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+            runner.get_loop().set_exception_handler(lambda _, context: lost.append(context))
+            client = AsyncClient(server.uri)
+            cache = runner.run(warm(client, 10))
+            session = session_of(client, server)
+            with pytest.raises(kind):
+                runner.get_loop().run_until_complete(begin(cache))
+            runner.run(end(client, session))
+        assert lost == []
+
+    def test_a_client_that_is_closed_there(self, server: EmbeddedServer, run: Run) -> None:
+        async def main() -> None:
+            async with AsyncClient(server.uri, max_retries=0) as client:
+                cache = await warm(client, 3)
+
+                async def close() -> None:
+                    await cache.get("0")
+                    await client.close()
+
+                server.faults.delay(5, op=Op.PUT)
+                late = asyncio.ensure_future(cache.put("1", "new"))
+                await asyncio.gather(close(), *(cache.get("1") for _ in range(5)))
+                with pytest.raises(TransportError):
+                    await late
+            server.faults.clear()
+
+        run(main)
+
+    def test_contexts_are_the_tasks_own(self, server: EmbeddedServer, run: Run) -> None:
+        async def main() -> None:
+            async with AsyncClient(server.uri) as client:
+                cache = await warm(client, 5)
+
+                async def ask(number: int) -> None:
+                    VARIABLE.set(f"{number}")
+                    for _ in range(5):
+                        assert await cache.get("1") == "v1"
+                        assert VARIABLE.get() == f"{number}"
+
+                await asyncio.gather(*map(ask, range(20)))
+                assert VARIABLE.get() == "nobody's"
+
+        run(main)
 
 
 class TestAnotherAttempt:

@@ -46,6 +46,8 @@ class Way:
 class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None: ...
     def __call__(self) -> None: ...
+    def hold(self) -> None: ...
+    def go_on(self) -> None: ...
 
 @disjoint_base
 class Begun:
@@ -97,6 +99,7 @@ class Exchange:
     pending: int
     is_open: bool
     fresh_views: bool
+    held: bool
     quiet_since: float
     out: list[bytes]
     _reader: Reader

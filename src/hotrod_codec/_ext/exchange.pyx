@@ -116,11 +116,12 @@ cdef class Exchange:
         quiet_since: Since when there was no sign of the server, on time.monotonic's clock. Set here
             when a Way sends something while nothing is pending.
         out: The bytes of requests that are not written.
+        held: Whether who reads the answers writes them, too, when these are read.
     """
 
     cdef public uint64_t last_id
     cdef public Py_ssize_t pending
-    cdef public bint is_open, fresh_views
+    cdef public bint is_open, fresh_views, held
     cdef public double quiet_since
     cdef public list out
     cdef public object _reader, _header, _topology_id
@@ -214,10 +215,10 @@ cdef class Exchange:
         if self.pending == 1:
             self.quiet_since = now
         self.out.append(data)
-        if len(self.out) == 1:
-            self.turns.loop.call_soon(self.flush)
-        elif len(self.out) == TOGETHER:
+        if len(self.out) == TOGETHER:
             self.flush()
+        elif len(self.out) == 1 and not self.held:
+            self.turns.loop.call_soon(self.flush)
         return 0
 
 
@@ -291,7 +292,8 @@ cdef class Way:
 
 @cython.final
 cdef class Turns:
-    """Those who have their answer, and go on in the next turn of the loop, all in one callback.
+    """Those who have their answer, and go on all in one callback: in the next turn of the loop, or
+    where the answers were read (`hold`, `go_on`).
 
     Args:
         loop: The event loop.
@@ -299,6 +301,7 @@ cdef class Turns:
 
     cdef object loop, cancelled_error, invalid_state_error
     cdef list ready
+    cdef bint held
 
     def __init__(self, loop):
         from asyncio import CancelledError, InvalidStateError
@@ -309,9 +312,19 @@ cdef class Turns:
 
     cdef int add(self, Answer answer) except -1:
         self.ready.append(answer)
-        if len(self.ready) == 1:
+        if len(self.ready) == 1 and not self.held:
             self.loop.call_soon(self)
         return 0
+
+    def hold(self):
+        """Let them wait for `go_on`."""
+        self.held = True
+
+    def go_on(self):
+        """Let them go on, now. The loop has to be running, and no task."""
+        self.held = False
+        if self.ready:
+            self()
 
     def __call__(self):
         """Let them go on."""

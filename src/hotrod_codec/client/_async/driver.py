@@ -142,6 +142,22 @@ class Connection(asyncio.BufferedProtocol):
         if not self._open:
             self._hear_greeting(bytes(self._greeting[:nbytes]))
             return
+        session, turns = self.session, self._turns
+        turns.hold()
+        session.held = True
+        try:
+            self._received(nbytes)
+        finally:
+            # Who has an answer goes on at once, and what comes of it is written together: each
+            # further turn of the loop would be a system call.
+            try:
+                turns.go_on()
+            except BaseException as error:  # not the transport's, which would close
+                self._loop.call_soon(_raise, error)
+            session.held = False
+            self._flush()
+
+    def _received(self, nbytes: int) -> None:
         try:
             self.session.received(nbytes)
         except TransportError as error:
@@ -910,6 +926,10 @@ async def _close(home: Home) -> None:
     if connections:
         # Sockets close at once; the limit is for a TLS connection whose peer does not answer.
         await asyncio.wait([asyncio.ensure_future(c.gone()) for c in connections], timeout=1)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:
