@@ -397,7 +397,8 @@ def rows(stack: ExitStack, chosen: Callable[[str], bool]) -> Iterator[Row]:
                     "embedded": e_async(name),
                 },
                 unit=IN_FLIGHT,
-                goals={"asyncio": 1.0, "uvloop": 1.3},
+                # Servers write each put's answer by itself: there is nothing to win for a client.
+                goals={"asyncio": 1.0, "uvloop": 1.3 if op is Op.GET else 1.0},
             )
         for name in (f"{action}_many", f"{action}_all"):
             if not chosen(name):
