@@ -476,19 +476,18 @@ class _Pool:
 
     Attributes:
         idle: Those that nobody uses.
-        wanted: How many threads wait for one.
+        waiting: Who waits for one, and where each takes it, in the order of their coming.
         retired: Whether the server is no more.
     """
 
     def __init__(self, most: int) -> None:
         self.idle: deque[Connection] = deque()
+        self.waiting: deque[queue.SimpleQueue[Connection | None]] = deque()
         self.retired = False
         self._most = most
         self._places: list[weakref.ref[_Place]] = []
         # Bare locks and queues: those that are written in Python cannot be interrupted anywhere.
         self._lock = threading.Lock()
-        self.wanted = 0
-        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def take(self, deadline: float) -> Connection | _Place:
         """A connection that is idle, or the place for a new one.
@@ -500,7 +499,8 @@ class _Pool:
             return self.idle.pop()
         except IndexError:
             pass
-        self.wanted += 1
+        turn: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
+        self.waiting.append(turn)
         try:
             while True:
                 with contextlib.suppress(IndexError):
@@ -513,9 +513,21 @@ class _Pool:
                     text = f"all {self._most} connections were in use for too long"
                     raise NotSentError(f"{text}; max_connections allows more")
                 with contextlib.suppress(queue.Empty):
-                    self._news.get(timeout=min(left, _LOST_NEWS))
+                    given = turn.get(timeout=min(left, _LOST_NEWS))
+                    if given is not None:
+                        return given
+                    self.waiting.appendleft(turn)  # was told to look, and is the first still
         finally:
-            self.wanted -= 1
+            self._leave(turn)
+
+    def _leave(self, turn: queue.SimpleQueue[Connection | None]) -> None:
+        """Who had this turn waits no more: what it got meanwhile is for somebody else."""
+        with self._lock, contextlib.suppress(ValueError):
+            self.waiting.remove(turn)
+        with contextlib.suppress(queue.Empty):
+            given = turn.get_nowait()
+            if not self.hand_over(given) and given is not None:
+                self.idle.append(given)
 
     def _free_place(self) -> _Place | None:
         with self._lock:
@@ -529,8 +541,16 @@ class _Pool:
 
     def tell(self) -> None:
         """There may be a connection or a place for somebody who waits."""
-        if self.wanted and self._news.qsize() < self._most:
-            self._news.put(None)
+        self.hand_over(None)
+
+    def hand_over(self, connection: Connection | None) -> bool:
+        """Give it to who waits longest; False: nobody does. If it were there for whoever looks
+        first, who has just had it would have it again, and the others never."""
+        with self._lock:
+            if not self.waiting:
+                return False
+            self.waiting.popleft().put(connection)
+            return True
 
 
 class Driver:
@@ -612,9 +632,10 @@ class Driver:
         pool = connection.pool
         if connection.usable and connection.at_rest and pool is not None and not pool.retired:
             connection.released_at = clock()
-            pool.idle.append(connection)
-            if pool.wanted:
-                pool.tell()
+            if not (pool.waiting and pool.hand_over(connection)):
+                pool.idle.append(connection)
+                if pool.waiting:
+                    pool.tell()
             return
         if not connection.usable:
             self._cluster.server_lost(connection.server)
