@@ -87,6 +87,34 @@ def test_reads_are_tried_again_and_writes_are_not(
     assert cache.get("a") == "C"
 
 
+@pytest.mark.parametrize("node", range(3))
+def test_a_silent_server_keeps_no_answers_of_others(
+    cluster: EmbeddedServer, make: Callable[..., Any], node: int
+) -> None:
+    cache = make(cluster, request_timeout=0.5, max_retries=1).cache()
+    expected = dict.fromkeys(KEYS, "v")
+    cache.put_all(expected)
+    cluster.faults.silence(node=node)
+    assert cache.get_all(KEYS) == expected
+    assert cache.get_many(KEYS) == list(expected.values())
+
+
+@pytest.mark.parametrize("node", range(3))
+def test_a_server_that_is_connected_slowly_takes_no_time_of_others(
+    cluster: EmbeddedServer, make: Callable[..., Any], node: int
+) -> None:
+    expected = dict.fromkeys(KEYS, "v")
+    make(cluster).cache().put_all(expected)
+    other = cluster.addresses[(node + 1) % 3]
+    client = make(
+        None, addresses=[other], connect_timeout=0.6, request_timeout=0.5, max_retries=1
+    )
+    cache = client.cache()
+    assert cache.get("no such key") is None
+    cluster.faults.silence(node=node)
+    assert cache.get_all(KEYS) == expected
+
+
 def test_queries_are_tried_again_and_statements_are_not(
     server: EmbeddedServer, make: Callable[..., Any]
 ) -> None:

@@ -268,7 +268,7 @@ class Dispatcher:
             attempts += 1
             answers = await self.driver.perform(
                 {server: calls.only(indices) for server, indices in places.items()},
-                min(deadline, now + c.request_timeout),
+                deadline,
             )
             again: list[int] = []
             for server, indices in places.items():

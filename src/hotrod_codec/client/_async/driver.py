@@ -643,7 +643,11 @@ class Driver:
         batches: dict[ServerAddress, Calls],
         deadline: float,
     ) -> dict[ServerAddress, list[Any]]:
-        """The answers to many requests of several servers, each list as Piece has it."""
+        """The answers to many requests of several servers, each list as Piece has it.
+
+        Args:
+            deadline: For everything together; answers may take request_timeout.
+        """
         if len(batches) == 1:  # no task, which takes some turns of the loop
             ((server, calls),) = batches.items()
             return {server: await self._perform(server, calls, deadline)}
@@ -660,6 +664,7 @@ class Driver:
                 connections += self._second(server)
         except TransportError as error:
             return [error] * count
+        deadline = min(deadline, clock() + self._configuration.request_timeout)
         results = [NO_ANSWER] * count
         if len(connections) == 1:  # as above
             await connections[0].request_many(calls, deadline, results, 0, count)

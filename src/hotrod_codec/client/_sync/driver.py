@@ -19,7 +19,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from hotrod_codec import Response
@@ -311,7 +311,7 @@ class Connection:
     def _catch_up(self) -> bool:
         """Read what came in the meantime: answers that came too late, or the end."""
         encrypted = isinstance(self._sock, ssl.SSLSocket)
-        while _is_readable(self._sock):
+        while _readable([self._sock]):
             if not self.session.abandoned and not encrypted:
                 return False
             try:
@@ -319,6 +319,14 @@ class Connection:
             except TimeoutError:  # what came was only for TLS
                 return encrypted
         return True
+
+    def fileno(self) -> int:
+        """Of its socket."""
+        return self._sock.fileno()
+
+    def holds_bytes(self) -> bool:
+        """Whether TLS has read what the socket does not show any more."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def _ping(self, seconds: float) -> None:
         slot = _Slot()
@@ -376,13 +384,14 @@ class Ahead:
         self._connection.session.abandon(self._connection.session.last_id)
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    """Whether there is something to read, or the end."""
+def _readable(socks: Sequence[socket.socket | Connection], seconds: float = 0.0) -> set[int]:
+    """The numbers of those that have something to read, or their end; waits until one has."""
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])
+        for sock in socks:
+            poll.register(sock, select.POLLIN)
+        return {number for number, _ in poll.poll(seconds * 1000)}
+    return {sock.fileno() for sock in select.select(list(socks), [], [], seconds)[0]}
 
 
 class _Run:
@@ -391,20 +400,22 @@ class _Run:
     Args:
         results: Where the answers go, each to its place.
         start, end: Which of `calls` they are.
+
+    Attributes:
+        deadline: For all answers.
     """
 
     def __init__(
         self,
         connection: Connection,
         calls: Calls,
-        deadline: float,
         results: list[Any],
         start: int,
         end: int,
     ) -> None:
         self.connection = connection
         self._calls = calls
-        self._deadline = deadline
+        self.deadline = 0.0
         self._results = results
         self._start = self._next = start
         self._end = end
@@ -416,7 +427,10 @@ class _Run:
         self._open_bytes -= piece.size
 
     def go_on(self) -> bool:
-        """Send what may be sent."""
+        """Send what may be sent, once half of the window is free; whether there is something left
+        to do."""
+        if self._open_bytes > _WINDOW // 2:
+            return True
         while self._next < self._end and self._open_bytes < _WINDOW:
             start = self._next
             stop, size = self._calls.cut(start, self._end - start, _PIECE)
@@ -428,7 +442,7 @@ class _Run:
                 self._left -= stop - start
                 continue
             self._open_bytes += size
-            self.connection._send(data, self._deadline)
+            self.connection._send(data, self.deadline)
         return self._left > 0
 
     def _submit(self, start: int, stop: int, size: int) -> bytes:
@@ -437,7 +451,7 @@ class _Run:
         return session.submit_many(
             calls.op,
             piece,
-            self._deadline,
+            self.deadline,
             calls.state.routing.topology_id,
             calls.header,
             lambda encoder, first_id: calls.encoded(encoder, first_id, start, stop),
@@ -445,10 +459,15 @@ class _Run:
         )
 
     def take(self) -> bool:
-        """Wait until half of the window is free; whether there is something left to do."""
+        """Take in what comes; whether there is something left to do."""
+        self.connection._receive(self.deadline)
+        return self._left > 0
+
+    def take_much(self) -> bool:
+        """As `take`, until something may be sent."""
         more = self._next < self._end
         while self._left and not (more and self._open_bytes <= _WINDOW // 2):
-            self.connection._receive(self._deadline)
+            self.connection._receive(self.deadline)
         return self._left > 0
 
     def fail(self, error: Exception) -> None:
@@ -459,6 +478,17 @@ class _Run:
                 sent = index < self._next
                 results[index] = error if sent else NotSentError(str(error))
         self._left = 0
+
+
+def _with_news(runs: list[_Run], deadline: float) -> list[_Run]:
+    """Those for which something has come, so that none waits for the server of another; all when
+    the time is over."""
+    found = [run for run in runs if run.connection.holds_bytes()]
+    if not found:
+        left = max(0.0, deadline - clock())
+        numbers = _readable([run.connection for run in runs], left)
+        found = [run for run in runs if run.connection.fileno() in numbers]
+    return found or list(runs)
 
 
 class _Place:
@@ -657,7 +687,11 @@ class Driver:
     def perform(
         self, batches: dict[ServerAddress, Calls], deadline: float
     ) -> dict[ServerAddress, list[Any]]:
-        """The answers to many requests of several servers, each list as Piece has it."""
+        """The answers to many requests of several servers, each list as Piece has it.
+
+        Args:
+            deadline: For everything together; answers may take request_timeout.
+        """
         answers: dict[ServerAddress, list[Any]] = {}
         runs: list[_Run] = []
         try:
@@ -677,9 +711,10 @@ class Driver:
                 for i, connection in enumerate(connections, 1):
                     end = count * i // len(connections)
                     connection.at_rest = False
-                    runs.append(_Run(connection, calls, deadline, results, start, end))
+                    runs.append(_Run(connection, calls, results, start, end))
                     start = end
-            self._perform(runs)
+            # From now on: to connect to one server may have taken long.
+            self._perform(runs, min(deadline, clock() + self._configuration.request_timeout))
             for run in runs:
                 run.connection.at_rest = True
         except BaseException:
@@ -704,27 +739,28 @@ class Driver:
                 self._alone_until[server] = clock() + timeout
             return []
 
-    def _perform(self, runs: list[_Run]) -> None:
-        todo = runs
-        while todo:
-            steps = [(run, run.go_on) for run in todo] + [(run, run.take) for run in todo]
-            going = set(todo)
-            for run, step in steps:
-                if run not in going:
-                    continue
-                try:
-                    if not step():
-                        going.discard(run)
-                except TransportError as error:
-                    run.connection._lose(error)
-                    run.fail(error)
-                    going.discard(run)
-                except TimeoutError:
-                    server = name_of(run.connection.server)
-                    run.fail(RequestTimeoutError(f"no answer from {server} in time"))
-                    run.connection.abort("timed out")
-                    going.discard(run)
-            todo = [run for run in todo if run in going]
+    def _perform(self, runs: list[_Run], deadline: float) -> None:
+        for run in runs:
+            run.deadline = deadline
+        going = [run for run in runs if self._goes_on(run, run.go_on)]
+        while going:
+            alone = len(going) == 1
+            for run in list(going) if alone else _with_news(going, deadline):
+                take = run.take_much if alone else run.take
+                if not (self._goes_on(run, take) and self._goes_on(run, run.go_on)):
+                    going.remove(run)
+
+    def _goes_on(self, run: _Run, step: Callable[[], bool]) -> bool:
+        try:
+            return step()
+        except TransportError as error:
+            run.connection._lose(error)
+            run.fail(error)
+        except TimeoutError:
+            server = name_of(run.connection.server)
+            run.fail(RequestTimeoutError(f"no answer from {server} in time"))
+            run.connection.abort("timed out")
+        return False
 
     @property
     def connections(self) -> int:
