@@ -14,6 +14,7 @@ from typing_extensions import Buffer
 
 from client.both import KINDS, connect
 from hotrod_codec import (
+    CounterConfiguration,
     EmbeddedServer,
     LimitError,
     Limits,
@@ -138,6 +139,21 @@ def test_writes_are_tried_again_if_the_caller_says_so(
     cache.put("a", "A")
     assert server.requests[Op.PUT] == 3
     assert cache.get("a") == "A"
+
+
+def test_counters_are_changed_once_whatever_the_caller_says(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    counters = make(server, request_timeout=0.2, retry_writes=True).counters
+    counters.define("c", CounterConfiguration())
+    counter = counters.get("c")
+    server.faults.drop(op=Op.COUNTER_ADD_AND_GET)
+    with pytest.raises(RequestTimeoutError):
+        counter.increment_and_get()
+    server.faults.cut(at=3, op=Op.COUNTER_ADD_AND_GET)
+    with pytest.raises(TransportError):
+        counter.increment_and_get()
+    assert counter.value() == 2
 
 
 def test_an_abandoned_write_never_comes_back(

@@ -13,7 +13,7 @@ from hotrod_codec import Response, admin
 from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.admin import AdminTask
 from hotrod_codec.client._sync.driver import Ask, Connection, Driver, clock, sleep
-from hotrod_codec.client.cluster import READS, CacheState, Call, Calls, Cluster, may_retry
+from hotrod_codec.client.cluster import ONCE, READS, CacheState, Call, Calls, Cluster, may_retry
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import ConnectError, Header, Into, name_of
 from hotrod_codec.client.statistics import Book
@@ -154,7 +154,9 @@ class Dispatcher:
         tried.append(server)
         self._note(server, error, now)
         reads = op in READS if reads is None else reads
-        self._raise_unless_again(state, reads, error, tried, deadline - now)
+        retry_writes = self._retry_writes and op not in ONCE
+        again = may_retry(error, reads=reads, retry_writes=retry_writes)
+        self._raise_unless_again(state, error, tried, again=again and deadline > now)
 
     def _note_retries(self, state: CacheState, count: int) -> None:
         """So many requests are sent again: for those who count."""
@@ -166,14 +168,13 @@ class Dispatcher:
     def _raise_unless_again(
         self,
         state: CacheState,
-        reads: bool,
         error: HotRodError,
         tried: list[ServerAddress],
-        left: float,
+        *,
+        again: bool,
     ) -> None:
         """Raise `error` unless the request may be tried once more."""
-        again = may_retry(error, reads=reads, retry_writes=self._retry_writes)
-        again = again and not self.driver.closed and left > 0
+        again = again and not self.driver.closed
         if again and len(tried) <= self.configuration.max_retries:
             logger.info("%s, trying again", error)
             self._note_retries(state, 1)
