@@ -69,6 +69,22 @@ def test_a_listener_comes_back_after_a_restart(server: EmbeddedServer, kind: str
             assert next_of(events, EventKind.CREATED).key == "a"
 
 
+def test_the_state_comes_behind_the_failover(cluster: EmbeddedServer, kind: str) -> None:
+    """Who forgets at a failover what it knew has it all again."""
+    keys = {f"{i}" for i in range(10)}
+    with connect(kind, cluster.uri) as client:
+        cache = client.cache()
+        cache.put_all(dict.fromkeys(keys, "v"))
+        with cache.add_listener(include_state=True) as events:
+            assert {events.next(SECONDS).key for _ in keys} == keys
+            nodes = iter(range(3))
+            while (event := events.next(0.5)) is None:
+                cluster.stop_node(number := next(nodes))
+                cluster.start_node(number)
+            assert event.kind is EventKind.FAILOVER
+            assert {events.next(SECONDS).key for _ in keys} == keys
+
+
 @pytest.mark.parametrize("what", ["cache", "counter"])
 def test_a_listener_that_is_removed_while_it_comes_back(
     server: EmbeddedServer, kind: str, what: str
