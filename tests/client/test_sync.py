@@ -42,6 +42,29 @@ def test_who_waits_for_a_connection_has_a_turn(server: EmbeddedServer) -> None:
         assert not any(pool.waiting for pool in client._dispatcher.driver._pools.values())
 
 
+def test_who_waits_for_a_connection_of_a_client_that_is_closed(server: EmbeddedServer) -> None:
+    """Nobody connects any more, one after the other."""
+    client = Client(server.uri, max_connections=1)
+    cache = client.cache()
+    cache.put("a", "A")
+    server.faults.silence()
+    before = server.requests[Op.PING]
+
+    def work(i: int) -> None:
+        if i:
+            with pytest.raises(TransportError, match="closed"):
+                cache.get("a")
+        else:
+            deadline = time.monotonic() + 10
+            while len(client._dispatcher.driver._pools[server.address].waiting) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            client.close()
+
+    in_threads(5, work)
+    assert server.requests[Op.PING] == before
+
+
 def test_a_full_pool_is_not_waited_for_longer_than_allowed(server: EmbeddedServer) -> None:
     with Client(server.uri, max_connections=1, operation_timeout=0.3, max_retries=0) as client:
         cache = client.cache()

@@ -783,6 +783,8 @@ class Driver:
             return pool
 
     def _connect(self, server: ServerAddress, deadline: float) -> Connection:
+        if self.closed:
+            raise NotSentError("the client is closed")
         limit = self._configuration.connect_timeout
         deadline = min(deadline, clock() + limit)
         try:
