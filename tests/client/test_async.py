@@ -7,6 +7,7 @@ import contextlib
 import gc
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -42,6 +43,51 @@ def test_no_more_in_flight_than_allowed(server: EmbeddedServer) -> None:
             await asyncio.sleep(0.15)
             assert server.requests[Op.GET] == 4
             assert await asyncio.gather(*tasks) == ["A"] * 20
+
+    asyncio.run(main())
+
+
+def test_long_answers_that_came_while_the_loop_was_kept_from_running(
+    server: EmbeddedServer,
+) -> None:
+    """They take many turns of the loop to be read."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri, request_timeout=0.3, max_retries=0) as client:
+            cache = client.cache()
+            await cache.put("long", "v" * 4_000_000)
+            for _ in range(6):
+                answer = asyncio.create_task(cache.get("long"))
+                await asyncio.sleep(0.001)
+                time.sleep(0.6)
+                assert len(await answer or "") == 4_000_000
+            await cache.put_all({f"{i}": "v" * 10_000 for i in range(1000)})
+            count = 0
+            async for _ in cache.entries(batch_size=200):
+                count += 1
+                if count % 200 == 0:
+                    time.sleep(0.6)
+            assert count == 1001
+
+    asyncio.run(main())
+
+
+def test_a_request_that_no_answer_comes_to_while_the_loop_is_kept_from_running(
+    server: EmbeddedServer,
+) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.uri, request_timeout=0.3, max_retries=0) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            server.faults.drop(op=Op.GET)
+            answer = asyncio.create_task(cache.get("a"))
+            deadline = time.monotonic() + 20
+            while not answer.done():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.001)
+                time.sleep(0.1)
+            with pytest.raises(RequestTimeoutError):
+                await answer
 
     asyncio.run(main())
 

@@ -123,6 +123,9 @@ class Connection(asyncio.BufferedProtocol):
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._period = min(0.5, configuration.request_timeout / 10)
         self._ticking: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when the next tick is
+        self._excuse = 0.0  # how long the loop was kept from running ...
+        self._excused_until = 0.0  # ... and until when that counts
         self._progress = 0
         self._written_at = 0.0
 
@@ -205,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
         self.session.attach(self._turns, self._flush, self._most)
         self._open = self.usable = True
         self._set_open()
-        self._written_at = self.session.quiet_since = clock()
+        self._written_at = self.session.quiet_since = self._due = clock()
         self._tick()
 
     def _hear_greeting(self, data: bytes) -> None:
@@ -412,13 +415,14 @@ class Connection(asyncio.BufferedProtocol):
         if session.progress != self._progress:
             self._progress = session.progress
             self.session.quiet_since = now
-        if session.expire(now):
+        counted = now - self._kept_from_reading(now)
+        if session.expire(counted):
             self._let_in()
         # Not one answer for so long: it is no slow request then, it is the server, be it silent
         # or one that sends a byte now and then.
         if (
             session.pending
-            and now - self.session.quiet_since >= self._configuration.request_timeout
+            and counted - self.session.quiet_since >= self._configuration.request_timeout
         ):
             self.retire()
         if session.abandoned > self._most:
@@ -427,7 +431,17 @@ class Connection(asyncio.BufferedProtocol):
             self._close_when_done()
         elif not session.pending and now - self._written_at >= self._configuration.ping_interval:
             self._ping(now)
+        self._due = now + self._period
         self._ticking = self._loop.call_later(self._period, self._tick)
+
+    def _kept_from_reading(self, now: float) -> float:
+        """How many seconds do not count, as other code kept the loop from running. What has come
+        in them is read some at a time, one turn of the loop for each."""
+        late = now - self._due
+        if late > self._period:
+            self._excuse = late
+            self._excused_until = now + min(late, self._configuration.request_timeout)
+        return self._excuse if now < self._excused_until else 0.0
 
     def _ping(self, now: float) -> None:
         deadline = now + self._configuration.request_timeout
