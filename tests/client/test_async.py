@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import signal
 import socket
 import threading
 import time
@@ -449,3 +451,28 @@ def test_no_socket_is_forgotten(server: EmbeddedServer) -> None:
         asyncio.run(main())
     finally:
         gc.enable()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # threads and fork
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_that_was_forked_while_another_thread_looked_for_a_server(
+    server: EmbeddedServer,
+) -> None:
+    client = AsyncClient(server.uri)
+
+    async def get() -> str | None:
+        found = await client.cache().get("a")
+        await client.disconnect()
+        return found
+
+    with client._dispatcher.cluster._lock:
+        child = os.fork()
+        if child == 0:  # nothing of pytest may run here
+            code = 1
+            try:
+                signal.alarm(10)
+                code = 0 if asyncio.run(get()) is None else 2
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

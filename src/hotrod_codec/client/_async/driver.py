@@ -844,6 +844,7 @@ class Driver:
         """The parent goes on with what there was; it must not be touched here."""
         _inherited.append((self._homes, self._current.place))
         self._homes, self._current.place = {}, None
+        self._cluster.after_fork()
 
 
 T = TypeVar("T")
