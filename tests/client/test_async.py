@@ -30,7 +30,7 @@ from hotrod_codec import (
 from hotrod_codec._ext.exchange import Turns
 from hotrod_codec.client import NotSentError
 from hotrod_codec.client._async.driver import Connection
-from hotrod_codec.client.cluster import Call
+from hotrod_codec.client.cluster import Call, Calls
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import Header
 
@@ -476,3 +476,24 @@ def test_a_child_that_was_forked_while_another_thread_looked_for_a_server(
                 os._exit(code)
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_many_requests_for_a_connection_that_was_given_up_meanwhile(
+    server: EmbeddedServer,
+) -> None:
+    """They were not sent, and say so: as they go elsewhere then, writes too."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            driver = client._dispatcher.driver
+            connection = await driver.acquire(server.address, time.monotonic() + 5)
+            connection.retire()
+            state = client._dispatcher.cluster.cache("")
+            calls = Calls(Op.PUT, state, Header(""), [(b"b", b"B")], [b"b"])
+            results: list[Any] = [None]
+            await connection.request_many(calls, time.monotonic() + 5, results, 0, 1)
+            assert isinstance(results[0], NotSentError)
+
+    asyncio.run(main())

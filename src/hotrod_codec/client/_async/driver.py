@@ -297,7 +297,7 @@ class Connection(asyncio.BufferedProtocol):
             while start < end:
                 # Some at a time, even when the room for them becomes free one by one.
                 room = min(end - start, max(1, most // 8))
-                if self._crowd or not self._has_room(room):
+                if self._crowd or not self.usable or not self._has_room(room):
                     await self._queue(calls.op, deadline, room)
                 free = most - session.pending - self._reserved
                 stop, size = calls.cut(start, min(end - start, free), _PIECE)
