@@ -156,6 +156,30 @@ def test_counters_are_changed_once_whatever_the_caller_says(
     assert counter.value() == 2
 
 
+@pytest.mark.parametrize(
+    ("op", "call"),
+    [
+        (Op.START_GET_STREAM, lambda cache: cache.get_stream("a")),
+        (Op.START_PUT_STREAM, lambda cache: cache.put_stream("a")),
+        (Op.ITERATION_START, lambda cache: next(iter(cache.keys()))),
+        (Op.ITERATION_NEXT, lambda cache: next(iter(cache.keys()))),
+        (Op.ADD_CLIENT_LISTENER, lambda cache: cache.add_listener()),
+        (Op.GET_ALL, lambda cache: cache.get_all(["a"])),
+    ],
+    ids=lambda given: given.name if isinstance(given, Op) else "",
+)
+def test_no_answer_is_waited_for_longer_than_a_call_may_take(
+    server: EmbeddedServer, make: Callable[..., Any], op: Op, call: Callable[[Any], Any]
+) -> None:
+    """And request_timeout is longer than a test may take."""
+    settings = {"operation_timeout": 0.5, "request_timeout": 1000, "max_retries": 0}
+    cache = make(server, **settings).cache()
+    cache.put("a", "A")
+    server.faults.drop(op=op)
+    with pytest.raises(RequestTimeoutError):
+        call(cache)
+
+
 def test_an_abandoned_write_never_comes_back(
     server: EmbeddedServer, make: Callable[..., Any]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -37,7 +38,11 @@ class Mover(Protocol):
 
 
 class Dispatcher:
-    """What a client's caches share: configuration, cluster, connections."""
+    """What a client's caches share: configuration, cluster, connections.
+
+    Attributes:
+        answer_timeout: For an answer of one server: no longer than a call with all its attempts.
+    """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -48,6 +53,7 @@ class Dispatcher:
         self._retry_writes = configuration.retry_writes
         self._operation_timeout = configuration.operation_timeout
         self._request_timeout = configuration.request_timeout
+        self.answer_timeout = min(self._request_timeout, self._operation_timeout)
 
     @property
     def ask(self) -> Ask:
@@ -334,22 +340,27 @@ class Dispatcher:
                     await self._pause(len(tried), deadline - clock())
                 connection = await self.driver.hold(server, deadline)
                 try:
-                    return connection, await self.ask_at(connection, call)
+                    return connection, await self.ask_at(connection, call, deadline)
                 except BaseException:
                     self.driver.let_go(connection)
                     raise
             except (TransportError, RequestTimeoutError, ServerError) as error:
                 self.failed(call.op, call.state, error, server, tried, deadline, call.reads)
 
-    async def ask_at(self, connection: Connection, call: Call) -> Response:
+    async def ask_at(
+        self, connection: Connection, call: Call, deadline: float = math.inf
+    ) -> Response:
         """The answer to one request by a connection that is held.
+
+        Args:
+            deadline: Of what it is a part of.
 
         Raises:
             HotRodError: There is none, or it is an error answer.
         """
         generation = self.cluster.generation
-        limit = self.configuration.request_timeout
-        answer = await connection.request(call, clock() + limit)
+        limit = min(clock() + self.answer_timeout, deadline)
+        answer = await connection.request(call, limit)
         self.learn(call.state, answer, generation)
         answer.raise_for_status()
         return answer

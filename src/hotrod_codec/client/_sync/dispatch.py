@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -40,7 +41,11 @@ class Mover(Protocol):
 
 
 class Dispatcher:
-    """What a client's caches share: configuration, cluster, connections."""
+    """What a client's caches share: configuration, cluster, connections.
+
+    Attributes:
+        answer_timeout: For an answer of one server: no longer than a call with all its attempts.
+    """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -51,6 +56,7 @@ class Dispatcher:
         self._retry_writes = configuration.retry_writes
         self._operation_timeout = configuration.operation_timeout
         self._request_timeout = configuration.request_timeout
+        self.answer_timeout = min(self._request_timeout, self._operation_timeout)
 
     @property
     def ask(self) -> Ask:
@@ -337,22 +343,27 @@ class Dispatcher:
                     self._pause(len(tried), deadline - clock())
                 connection = self.driver.hold(server, deadline)
                 try:
-                    return connection, self.ask_at(connection, call)
+                    return connection, self.ask_at(connection, call, deadline)
                 except BaseException:
                     self.driver.let_go(connection)
                     raise
             except (TransportError, RequestTimeoutError, ServerError) as error:
                 self.failed(call.op, call.state, error, server, tried, deadline, call.reads)
 
-    def ask_at(self, connection: Connection, call: Call) -> Response:
+    def ask_at(
+        self, connection: Connection, call: Call, deadline: float = math.inf
+    ) -> Response:
         """The answer to one request by a connection that is held.
+
+        Args:
+            deadline: Of what it is a part of.
 
         Raises:
             HotRodError: There is none, or it is an error answer.
         """
         generation = self.cluster.generation
-        limit = self.configuration.request_timeout
-        answer = connection.request(call, clock() + limit)
+        limit = min(clock() + self.answer_timeout, deadline)
+        answer = connection.request(call, limit)
         self.learn(call.state, answer, generation)
         answer.raise_for_status()
         return answer
