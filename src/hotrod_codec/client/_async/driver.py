@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import socket
@@ -123,6 +124,8 @@ class Connection(asyncio.BufferedProtocol):
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._period = min(0.5, configuration.request_timeout / 10)
         self._ticking: asyncio.TimerHandle | None = None
+        self._heard = 0  # events, up to ...
+        self._heard_at = -math.inf
         self._due = 0.0  # when the next tick is
         self._excuse = 0.0  # how long the loop was kept from running ...
         self._excused_until = 0.0  # ... and until when that counts
@@ -232,6 +235,10 @@ class Connection(asyncio.BufferedProtocol):
         except asyncio.CancelledError:
             task.add_done_callback(partial(self._end, call))
             raise
+
+    async def request_amid_events(self, call: Call, limit: float) -> Response:
+        """As `request`: so many seconds after the last event of a listener at the most."""
+        return await self.request(call, clock() + limit)
 
     def _end(self, call: Call, task: asyncio.Task[Response]) -> None:
         """End what a call has begun, as nobody else knows of it."""
@@ -415,8 +422,13 @@ class Connection(asyncio.BufferedProtocol):
         if session.progress != self._progress:
             self._progress = session.progress
             self.session.quiet_since = now
+        if session.heard != self._heard:
+            self._heard = session.heard
+            self._heard_at = self.session.quiet_since = now
         counted = now - self._kept_from_reading(now)
-        if session.expire(counted):
+        # An answer stands behind the events that come: the state of a listener, above all.
+        hears = now - self._heard_at < self._configuration.request_timeout
+        if not hears and session.expire(counted):
             self._let_in()
         # Not one answer for so long: it is no slow request then, it is the server, be it silent
         # or one that sends a byte now and then.

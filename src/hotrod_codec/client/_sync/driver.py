@@ -179,6 +179,21 @@ class Connection:
         self.at_rest = True
         return _answer(slot)
 
+    def request_amid_events(self, call: Call, limit: float) -> Response:
+        """As `request`: so many seconds after the last event of a listener at the most."""
+        session = self.session
+        heard, deadline = session.heard, clock() + limit
+        slot = self.begin(call, deadline)
+        try:
+            while slot.result is None:
+                self._receive(deadline)
+                if session.heard != heard:
+                    heard, deadline = session.heard, clock() + limit
+        except BaseException as error:
+            self._end(call.op, error)
+        self.at_rest = True
+        return _answer(slot)
+
     def begin(self, call: Call, deadline: float) -> _Slot:
         """Send a request; `finish` has its answer."""
         slot = _Slot()

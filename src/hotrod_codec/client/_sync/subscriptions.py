@@ -151,7 +151,7 @@ class Subscription(ABC):
         """The answer on this connection, which is no error."""
         call = Call(op, self._state, self._header, fields)
         limit = self._dispatcher.answer_timeout
-        answer = connection.request(call, clock() + limit)
+        answer = connection.request_amid_events(call, limit)
         answer.raise_for_status()
         return answer
 
