@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -27,7 +30,7 @@ from hotrod_codec import (
 from hotrod_codec._ext.exchange import Turns
 from hotrod_codec.client import NotSentError
 from hotrod_codec.client._async.driver import Connection
-from hotrod_codec.client.cluster import Call
+from hotrod_codec.client.cluster import Call, Calls
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import Header
 
@@ -42,6 +45,51 @@ def test_no_more_in_flight_than_allowed(server: EmbeddedServer) -> None:
             await asyncio.sleep(0.15)
             assert server.requests[Op.GET] == 4
             assert await asyncio.gather(*tasks) == ["A"] * 20
+
+    asyncio.run(main())
+
+
+def test_long_answers_that_came_while_the_loop_was_kept_from_running(
+    server: EmbeddedServer,
+) -> None:
+    """They take many turns of the loop to be read."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri, request_timeout=0.3, max_retries=0) as client:
+            cache = client.cache()
+            await cache.put("long", "v" * 4_000_000)
+            for _ in range(6):
+                answer = asyncio.create_task(cache.get("long"))
+                await asyncio.sleep(0.001)
+                time.sleep(0.6)
+                assert len(await answer or "") == 4_000_000
+            await cache.put_all({f"{i}": "v" * 10_000 for i in range(1000)})
+            count = 0
+            async for _ in cache.entries(batch_size=200):
+                count += 1
+                if count % 200 == 0:
+                    time.sleep(0.6)
+            assert count == 1001
+
+    asyncio.run(main())
+
+
+def test_a_request_that_no_answer_comes_to_while_the_loop_is_kept_from_running(
+    server: EmbeddedServer,
+) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.uri, request_timeout=0.3, max_retries=0) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            server.faults.drop(op=Op.GET)
+            answer = asyncio.create_task(cache.get("a"))
+            deadline = time.monotonic() + 20
+            while not answer.done():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.001)
+                time.sleep(0.1)
+            with pytest.raises(RequestTimeoutError):
+                await answer
 
     asyncio.run(main())
 
@@ -403,3 +451,49 @@ def test_no_socket_is_forgotten(server: EmbeddedServer) -> None:
         asyncio.run(main())
     finally:
         gc.enable()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # threads and fork
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_that_was_forked_while_another_thread_looked_for_a_server(
+    server: EmbeddedServer,
+) -> None:
+    client = AsyncClient(server.uri)
+
+    async def get() -> str | None:
+        found = await client.cache().get("a")
+        await client.disconnect()
+        return found
+
+    with client._dispatcher.cluster._lock:
+        child = os.fork()
+        if child == 0:  # nothing of pytest may run here
+            code = 1
+            try:
+                signal.alarm(10)
+                code = 0 if asyncio.run(get()) is None else 2
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_many_requests_for_a_connection_that_was_given_up_meanwhile(
+    server: EmbeddedServer,
+) -> None:
+    """They were not sent, and say so: as they go elsewhere then, writes too."""
+
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache()
+            await cache.put("a", "A")
+            driver = client._dispatcher.driver
+            connection = await driver.acquire(server.address, time.monotonic() + 5)
+            connection.retire()
+            state = client._dispatcher.cluster.cache("")
+            calls = Calls(Op.PUT, state, Header(""), [(b"b", b"B")], [b"b"])
+            results: list[Any] = [None]
+            await connection.request_many(calls, time.monotonic() + 5, results, 0, 1)
+            assert isinstance(results[0], NotSentError)
+
+    asyncio.run(main())

@@ -14,6 +14,7 @@ from typing_extensions import Buffer
 
 from client.both import KINDS, connect
 from hotrod_codec import (
+    CounterConfiguration,
     EmbeddedServer,
     LimitError,
     Limits,
@@ -87,6 +88,34 @@ def test_reads_are_tried_again_and_writes_are_not(
     assert cache.get("a") == "C"
 
 
+@pytest.mark.parametrize("node", range(3))
+def test_a_silent_server_keeps_no_answers_of_others(
+    cluster: EmbeddedServer, make: Callable[..., Any], node: int
+) -> None:
+    cache = make(cluster, request_timeout=0.5, max_retries=1).cache()
+    expected = dict.fromkeys(KEYS, "v")
+    cache.put_all(expected)
+    cluster.faults.silence(node=node)
+    assert cache.get_all(KEYS) == expected
+    assert cache.get_many(KEYS) == list(expected.values())
+
+
+@pytest.mark.parametrize("node", range(3))
+def test_a_server_that_is_connected_slowly_takes_no_time_of_others(
+    cluster: EmbeddedServer, make: Callable[..., Any], node: int
+) -> None:
+    expected = dict.fromkeys(KEYS, "v")
+    make(cluster).cache().put_all(expected)
+    other = cluster.addresses[(node + 1) % 3]
+    client = make(
+        None, addresses=[other], connect_timeout=0.6, request_timeout=0.5, max_retries=1
+    )
+    cache = client.cache()
+    assert cache.get("no such key") is None
+    cluster.faults.silence(node=node)
+    assert cache.get_all(KEYS) == expected
+
+
 def test_queries_are_tried_again_and_statements_are_not(
     server: EmbeddedServer, make: Callable[..., Any]
 ) -> None:
@@ -110,6 +139,45 @@ def test_writes_are_tried_again_if_the_caller_says_so(
     cache.put("a", "A")
     assert server.requests[Op.PUT] == 3
     assert cache.get("a") == "A"
+
+
+def test_counters_are_changed_once_whatever_the_caller_says(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    counters = make(server, request_timeout=0.2, retry_writes=True).counters
+    counters.define("c", CounterConfiguration())
+    counter = counters.get("c")
+    server.faults.drop(op=Op.COUNTER_ADD_AND_GET)
+    with pytest.raises(RequestTimeoutError):
+        counter.increment_and_get()
+    server.faults.cut(at=3, op=Op.COUNTER_ADD_AND_GET)
+    with pytest.raises(TransportError):
+        counter.increment_and_get()
+    assert counter.value() == 2
+
+
+@pytest.mark.parametrize(
+    ("op", "call"),
+    [
+        (Op.START_GET_STREAM, lambda cache: cache.get_stream("a")),
+        (Op.START_PUT_STREAM, lambda cache: cache.put_stream("a")),
+        (Op.ITERATION_START, lambda cache: next(iter(cache.keys()))),
+        (Op.ITERATION_NEXT, lambda cache: next(iter(cache.keys()))),
+        (Op.ADD_CLIENT_LISTENER, lambda cache: cache.add_listener()),
+        (Op.GET_ALL, lambda cache: cache.get_all(["a"])),
+    ],
+    ids=lambda given: given.name if isinstance(given, Op) else "",
+)
+def test_no_answer_is_waited_for_longer_than_a_call_may_take(
+    server: EmbeddedServer, make: Callable[..., Any], op: Op, call: Callable[[Any], Any]
+) -> None:
+    """And request_timeout is longer than a test may take."""
+    settings = {"operation_timeout": 0.5, "request_timeout": 1000, "max_retries": 0}
+    cache = make(server, **settings).cache()
+    cache.put("a", "A")
+    server.faults.drop(op=op)
+    with pytest.raises(RequestTimeoutError):
+        call(cache)
 
 
 def test_an_abandoned_write_never_comes_back(

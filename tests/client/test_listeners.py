@@ -12,6 +12,7 @@ import pytest
 from client.both import KINDS, SECONDS, connect, next_of
 from client.relay import until
 from client.rogue import Rogue, nothing_stays
+from client.threads import in_threads
 from hotrod_codec import (
     AsyncClient,
     Client,
@@ -67,6 +68,52 @@ def test_a_listener_comes_back_after_a_restart(server: EmbeddedServer, kind: str
             cache.get("a")  # the client's other connection is found to be gone
             cache.put("a", "A")
             assert next_of(events, EventKind.CREATED).key == "a"
+
+
+def test_a_state_that_takes_longer_than_an_answer_may(server: EmbeddedServer, kind: str) -> None:
+    """As long as something comes of it: it comes before the answer."""
+    ended = threading.Event()
+
+    def write(i: int) -> None:
+        with Client(server.uri) as other:
+            cache = other.cache()
+            while i and not ended.is_set():
+                cache.put("b", "B")
+                time.sleep(0.02)
+        if not i:
+            try:
+                listen()
+            finally:
+                ended.set()
+
+    def listen() -> None:
+        settings = {"request_timeout": 0.5, "ping_interval": 60}
+        with connect(kind, server.uri, **settings) as client:
+            cache = client.cache()
+            cache.put("a", "A")
+            server.faults.delay(1.5, op=Op.ADD_CLIENT_LISTENER)
+            with cache.add_listener(include_state=True) as events:
+                assert events.next(SECONDS).kind is EventKind.CREATED
+                for _ in range(100):
+                    assert events.next(SECONDS).kind is not EventKind.FAILOVER
+
+    in_threads(2, write)
+
+
+def test_the_state_comes_behind_the_failover(cluster: EmbeddedServer, kind: str) -> None:
+    """Who forgets at a failover what it knew has it all again."""
+    keys = {f"{i}" for i in range(10)}
+    with connect(kind, cluster.uri) as client:
+        cache = client.cache()
+        cache.put_all(dict.fromkeys(keys, "v"))
+        with cache.add_listener(include_state=True) as events:
+            assert {events.next(SECONDS).key for _ in keys} == keys
+            nodes = iter(range(3))
+            while (event := events.next(0.5)) is None:
+                cluster.stop_node(number := next(nodes))
+                cluster.start_node(number)
+            assert event.kind is EventKind.FAILOVER
+            assert {events.next(SECONDS).key for _ in keys} == keys
 
 
 @pytest.mark.parametrize("what", ["cache", "counter"])

@@ -23,6 +23,48 @@ def test_a_full_pool_is_waited_for(server: EmbeddedServer) -> None:
         assert server.connections == 1
 
 
+def test_who_waits_for_a_connection_has_a_turn(server: EmbeddedServer) -> None:
+    """Others ask again and again, and have just had it."""
+    done = [0] * 6
+
+    def work(i: int) -> None:
+        deadline = time.monotonic() + 15
+        while min(done) < 20 and time.monotonic() < deadline:
+            cache.get("a")
+            done[i] += 1
+
+    with Client(server.uri, max_connections=2, operation_timeout=5) as client:
+        cache = client.cache()
+        cache.put("a", "A")
+        in_threads(len(done), work)
+        assert min(done) >= 20
+        assert server.connections <= 2
+        assert not any(pool.waiting for pool in client._dispatcher.driver._pools.values())
+
+
+def test_who_waits_for_a_connection_of_a_client_that_is_closed(server: EmbeddedServer) -> None:
+    """Nobody connects any more, one after the other."""
+    client = Client(server.uri, max_connections=1)
+    cache = client.cache()
+    cache.put("a", "A")
+    server.faults.silence()
+    before = server.requests[Op.PING]
+
+    def work(i: int) -> None:
+        if i:
+            with pytest.raises(TransportError, match="closed"):
+                cache.get("a")
+        else:
+            deadline = time.monotonic() + 10
+            while len(client._dispatcher.driver._pools[server.address].waiting) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            client.close()
+
+    in_threads(5, work)
+    assert server.requests[Op.PING] == before
+
+
 def test_a_full_pool_is_not_waited_for_longer_than_allowed(server: EmbeddedServer) -> None:
     with Client(server.uri, max_connections=1, operation_timeout=0.3, max_retries=0) as client:
         cache = client.cache()

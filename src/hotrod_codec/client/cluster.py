@@ -32,6 +32,7 @@ from hotrod_codec.values import MediaType, ServerAddress, Topology
 
 __all__ = [
     "DEFAULT_CLUSTER",
+    "ONCE",
     "SHARED_FROM",
     "Balancer",
     "CacheState",
@@ -95,6 +96,18 @@ READS: Final = frozenset(
     }
 )
 """What may be done twice without anybody noticing."""
+
+ONCE: Final = frozenset(
+    {
+        Op.COUNTER_CREATE,
+        Op.COUNTER_ADD_AND_GET,
+        Op.COUNTER_RESET,
+        Op.COUNTER_CAS,
+        Op.COUNTER_GET_AND_SET,
+        Op.COUNTER_REMOVE,
+    }
+)
+"""Writes that nobody may allow to be done twice: what they come to depends on how often."""
 
 
 class Balancer(Protocol):

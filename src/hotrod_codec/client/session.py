@@ -259,6 +259,7 @@ class Session(Exchange):
         version: Of all requests.
         flushed_id: Up to which message id requests went to the network; the driver says.
         abandoned: For how many of `pending` nobody waits.
+        heard: How many events have come for listeners.
         failure: Why it is over; None while it is not.
     """
 
@@ -282,6 +283,7 @@ class Session(Exchange):
         self.failure: TransportError | None = None
         self.buffer = reader.buffer
         self.abandoned = 0
+        self.heard = 0
         self._pieces: list[Piece] = []  # with answers to come, in the order of their ids
         self._listeners: dict[bytes, Callable[[Event], None]] = {}
 
@@ -485,6 +487,7 @@ class Session(Exchange):
     def _hear(self, event: Event) -> None:
         callback = self._listeners.get(event.listener_id)
         if callback is not None:
+            self.heard += 1
             callback(event)
 
     def _unmatched(self, message: Response) -> None:

@@ -188,7 +188,7 @@ class AsyncCounterListener(AsyncFeed[CounterEvent]):
 
     async def _forget_at(self, server: ServerAddress) -> None:
         driver = self._dispatcher.driver
-        limit = self._dispatcher.configuration.request_timeout
+        limit = self._dispatcher.answer_timeout
         with suppress(HotRodError):
             connection = await driver.acquire(server, clock() + limit)
             try:

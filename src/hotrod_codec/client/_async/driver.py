@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import socket
@@ -123,6 +124,11 @@ class Connection(asyncio.BufferedProtocol):
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._period = min(0.5, configuration.request_timeout / 10)
         self._ticking: asyncio.TimerHandle | None = None
+        self._heard = 0  # events, up to ...
+        self._heard_at = -math.inf
+        self._due = 0.0  # when the next tick is
+        self._excuse = 0.0  # how long the loop was kept from running ...
+        self._excused_until = 0.0  # ... and until when that counts
         self._progress = 0
         self._written_at = 0.0
 
@@ -221,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
         self.session.attach(self._turns, self._flush, self._most)
         self._open = self.usable = True
         self._set_open()
-        self._written_at = self.session.quiet_since = clock()
+        self._written_at = self.session.quiet_since = self._due = clock()
         self._tick()
 
     def _hear_greeting(self, data: bytes) -> None:
@@ -245,6 +251,10 @@ class Connection(asyncio.BufferedProtocol):
         except asyncio.CancelledError:
             task.add_done_callback(partial(self._end, call))
             raise
+
+    async def request_amid_events(self, call: Call, limit: float) -> Response:
+        """As `request`: so many seconds after the last event of a listener at the most."""
+        return await self.request(call, clock() + limit)
 
     def _end(self, call: Call, task: asyncio.Task[Response]) -> None:
         """End what a call has begun, as nobody else knows of it."""
@@ -310,7 +320,7 @@ class Connection(asyncio.BufferedProtocol):
             while start < end:
                 # Some at a time, even when the room for them becomes free one by one.
                 room = min(end - start, max(1, most // 8))
-                if self._crowd or not self._has_room(room):
+                if self._crowd or not self.usable or not self._has_room(room):
                     await self._queue(calls.op, deadline, room)
                 free = most - session.pending - self._reserved
                 stop, size = calls.cut(start, min(end - start, free), _PIECE)
@@ -428,13 +438,19 @@ class Connection(asyncio.BufferedProtocol):
         if session.progress != self._progress:
             self._progress = session.progress
             self.session.quiet_since = now
-        if session.expire(now):
+        if session.heard != self._heard:
+            self._heard = session.heard
+            self._heard_at = self.session.quiet_since = now
+        counted = now - self._kept_from_reading(now)
+        # An answer stands behind the events that come: the state of a listener, above all.
+        hears = now - self._heard_at < self._configuration.request_timeout
+        if not hears and session.expire(counted):
             self._let_in()
         # Not one answer for so long: it is no slow request then, it is the server, be it silent
         # or one that sends a byte now and then.
         if (
             session.pending
-            and now - self.session.quiet_since >= self._configuration.request_timeout
+            and counted - self.session.quiet_since >= self._configuration.request_timeout
         ):
             self.retire()
         if session.abandoned > self._most:
@@ -443,7 +459,17 @@ class Connection(asyncio.BufferedProtocol):
             self._close_when_done()
         elif not session.pending and now - self._written_at >= self._configuration.ping_interval:
             self._ping(now)
+        self._due = now + self._period
         self._ticking = self._loop.call_later(self._period, self._tick)
+
+    def _kept_from_reading(self, now: float) -> float:
+        """How many seconds do not count, as other code kept the loop from running. What has come
+        in them is read some at a time, one turn of the loop for each."""
+        late = now - self._due
+        if late > self._period:
+            self._excuse = late
+            self._excused_until = now + min(late, self._configuration.request_timeout)
+        return self._excuse if now < self._excused_until else 0.0
 
     def _ping(self, now: float) -> None:
         deadline = now + self._configuration.request_timeout
@@ -659,7 +685,11 @@ class Driver:
         batches: dict[ServerAddress, Calls],
         deadline: float,
     ) -> dict[ServerAddress, list[Any]]:
-        """The answers to many requests of several servers, each list as Piece has it."""
+        """The answers to many requests of several servers, each list as Piece has it.
+
+        Args:
+            deadline: For everything together; answers may take request_timeout.
+        """
         if len(batches) == 1:  # no task, which takes some turns of the loop
             ((server, calls),) = batches.items()
             return {server: await self._perform(server, calls, deadline)}
@@ -676,6 +706,7 @@ class Driver:
                 connections += self._second(server)
         except TransportError as error:
             return [error] * count
+        deadline = min(deadline, clock() + self._configuration.request_timeout)
         results = [NO_ANSWER] * count
         if len(connections) == 1:  # as above
             await connections[0].request_many(calls, deadline, results, 0, count)
@@ -841,6 +872,7 @@ class Driver:
         """The parent goes on with what there was; it must not be touched here."""
         _inherited.append((self._homes, self._current.place))
         self._homes, self._current.place = {}, None
+        self._cluster.after_fork()
 
 
 T = TypeVar("T")

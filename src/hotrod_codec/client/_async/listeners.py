@@ -71,8 +71,15 @@ class AsyncListener(AsyncFeed[CacheEvent[K]]):
         wanted = sum(_BITS[kind] for kind in self._kinds)
         return 0 if wanted == sum(_BITS.values()) else wanted
 
+    def _lose(self) -> None:
+        # Before it is added again if then comes what is there; else after, so that who reads all
+        # anew for it misses nothing.
+        if self._fields["include_state"] and not self._is_over():
+            self._tell(CacheEvent(EventKind.FAILOVER))
+
     def _resume(self) -> None:
-        self._tell(CacheEvent(EventKind.FAILOVER))
+        if not self._fields["include_state"]:
+            self._tell(CacheEvent(EventKind.FAILOVER))
 
     def _hear(self, event: Event) -> None:
         kind = None if event.op is None else _KINDS.get(Op(event.op))

@@ -995,7 +995,9 @@ class Cache(Generic[K, V]):
             callback: Called with each event where it arrives: it must not wait for anything. None:
                 iterate over the listener.
             kinds: "created", "modified", "removed", "expired"; by default all of them.
-            include_state: Whether there is a "created" for each entry that is there already.
+            include_state: Whether there is a "created" for each entry that is there already: in the
+                beginning, and behind each "failover". It may take long: it is waited for as long as
+                something comes.
             filter_factory, filter_params: A filter that the server has by that name.
             converter_factory, converter_params: A converter that the server has by that name; what
                 it makes comes in `data`.

@@ -191,7 +191,7 @@ class CounterListener(Feed[CounterEvent]):
 
     def _forget_at(self, server: ServerAddress) -> None:
         driver = self._dispatcher.driver
-        limit = self._dispatcher.configuration.request_timeout
+        limit = self._dispatcher.answer_timeout
         with suppress(HotRodError):
             connection = driver.acquire(server, clock() + limit)
             try:

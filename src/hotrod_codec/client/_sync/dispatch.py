@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -13,7 +14,7 @@ from hotrod_codec import Response, admin
 from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.admin import AdminTask
 from hotrod_codec.client._sync.driver import Ask, Connection, Driver, clock, sleep
-from hotrod_codec.client.cluster import READS, CacheState, Call, Calls, Cluster, may_retry
+from hotrod_codec.client.cluster import ONCE, READS, CacheState, Call, Calls, Cluster, may_retry
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import ConnectError, Header, Into, name_of
 from hotrod_codec.client.statistics import Book
@@ -40,7 +41,11 @@ class Mover(Protocol):
 
 
 class Dispatcher:
-    """What a client's caches share: configuration, cluster, connections."""
+    """What a client's caches share: configuration, cluster, connections.
+
+    Attributes:
+        answer_timeout: For an answer of one server: no longer than a call with all its attempts.
+    """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -51,6 +56,7 @@ class Dispatcher:
         self._retry_writes = configuration.retry_writes
         self._operation_timeout = configuration.operation_timeout
         self._request_timeout = configuration.request_timeout
+        self.answer_timeout = min(self._request_timeout, self._operation_timeout)
 
     @property
     def ask(self) -> Ask:
@@ -154,7 +160,9 @@ class Dispatcher:
         tried.append(server)
         self._note(server, error, now)
         reads = op in READS if reads is None else reads
-        self._raise_unless_again(state, reads, error, tried, deadline - now)
+        retry_writes = self._retry_writes and op not in ONCE
+        again = may_retry(error, reads=reads, retry_writes=retry_writes)
+        self._raise_unless_again(state, error, tried, again=again and deadline > now)
 
     def _note_retries(self, state: CacheState, count: int) -> None:
         """So many requests are sent again: for those who count."""
@@ -166,14 +174,13 @@ class Dispatcher:
     def _raise_unless_again(
         self,
         state: CacheState,
-        reads: bool,
         error: HotRodError,
         tried: list[ServerAddress],
-        left: float,
+        *,
+        again: bool,
     ) -> None:
         """Raise `error` unless the request may be tried once more."""
-        again = may_retry(error, reads=reads, retry_writes=self._retry_writes)
-        again = again and not self.driver.closed and left > 0
+        again = again and not self.driver.closed
         if again and len(tried) <= self.configuration.max_retries:
             logger.info("%s, trying again", error)
             self._note_retries(state, 1)
@@ -271,7 +278,7 @@ class Dispatcher:
             attempts += 1
             answers = self.driver.perform(
                 {server: calls.only(indices) for server, indices in places.items()},
-                min(deadline, now + c.request_timeout),
+                deadline,
             )
             again: list[int] = []
             for server, indices in places.items():
@@ -336,22 +343,27 @@ class Dispatcher:
                     self._pause(len(tried), deadline - clock())
                 connection = self.driver.hold(server, deadline)
                 try:
-                    return connection, self.ask_at(connection, call)
+                    return connection, self.ask_at(connection, call, deadline)
                 except BaseException:
                     self.driver.let_go(connection)
                     raise
             except (TransportError, RequestTimeoutError, ServerError) as error:
                 self.failed(call.op, call.state, error, server, tried, deadline, call.reads)
 
-    def ask_at(self, connection: Connection, call: Call) -> Response:
+    def ask_at(
+        self, connection: Connection, call: Call, deadline: float = math.inf
+    ) -> Response:
         """The answer to one request by a connection that is held.
+
+        Args:
+            deadline: Of what it is a part of.
 
         Raises:
             HotRodError: There is none, or it is an error answer.
         """
         generation = self.cluster.generation
-        limit = self.configuration.request_timeout
-        answer = connection.request(call, clock() + limit)
+        limit = min(clock() + self.answer_timeout, deadline)
+        answer = connection.request(call, limit)
         self.learn(call.state, answer, generation)
         answer.raise_for_status()
         return answer

@@ -19,7 +19,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from hotrod_codec import Response
@@ -179,6 +179,21 @@ class Connection:
         self.at_rest = True
         return _answer(slot)
 
+    def request_amid_events(self, call: Call, limit: float) -> Response:
+        """As `request`: so many seconds after the last event of a listener at the most."""
+        session = self.session
+        heard, deadline = session.heard, clock() + limit
+        slot = self.begin(call, deadline)
+        try:
+            while slot.result is None:
+                self._receive(deadline)
+                if session.heard != heard:
+                    heard, deadline = session.heard, clock() + limit
+        except BaseException as error:
+            self._end(call.op, error)
+        self.at_rest = True
+        return _answer(slot)
+
     def begin(self, call: Call, deadline: float) -> _Slot:
         """Send a request; `finish` has its answer."""
         slot = _Slot()
@@ -311,7 +326,7 @@ class Connection:
     def _catch_up(self) -> bool:
         """Read what came in the meantime: answers that came too late, or the end."""
         encrypted = isinstance(self._sock, ssl.SSLSocket)
-        while _is_readable(self._sock):
+        while _readable([self._sock]):
             if not self.session.abandoned and not encrypted:
                 return False
             try:
@@ -319,6 +334,14 @@ class Connection:
             except TimeoutError:  # what came was only for TLS
                 return encrypted
         return True
+
+    def fileno(self) -> int:
+        """Of its socket."""
+        return self._sock.fileno()
+
+    def holds_bytes(self) -> bool:
+        """Whether TLS has read what the socket does not show any more."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def _ping(self, seconds: float) -> None:
         slot = _Slot()
@@ -376,13 +399,14 @@ class Ahead:
         self._connection.session.abandon(self._connection.session.last_id)
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    """Whether there is something to read, or the end."""
+def _readable(socks: Sequence[socket.socket | Connection], seconds: float = 0.0) -> set[int]:
+    """The numbers of those that have something to read, or their end; waits until one has."""
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])
+        for sock in socks:
+            poll.register(sock, select.POLLIN)
+        return {number for number, _ in poll.poll(seconds * 1000)}
+    return {sock.fileno() for sock in select.select(list(socks), [], [], seconds)[0]}
 
 
 class _Run:
@@ -391,20 +415,22 @@ class _Run:
     Args:
         results: Where the answers go, each to its place.
         start, end: Which of `calls` they are.
+
+    Attributes:
+        deadline: For all answers.
     """
 
     def __init__(
         self,
         connection: Connection,
         calls: Calls,
-        deadline: float,
         results: list[Any],
         start: int,
         end: int,
     ) -> None:
         self.connection = connection
         self._calls = calls
-        self._deadline = deadline
+        self.deadline = 0.0
         self._results = results
         self._start = self._next = start
         self._end = end
@@ -416,7 +442,10 @@ class _Run:
         self._open_bytes -= piece.size
 
     def go_on(self) -> bool:
-        """Send what may be sent."""
+        """Send what may be sent, once half of the window is free; whether there is something left
+        to do."""
+        if self._open_bytes > _WINDOW // 2:
+            return True
         while self._next < self._end and self._open_bytes < _WINDOW:
             start = self._next
             stop, size = self._calls.cut(start, self._end - start, _PIECE)
@@ -428,7 +457,7 @@ class _Run:
                 self._left -= stop - start
                 continue
             self._open_bytes += size
-            self.connection._send(data, self._deadline)
+            self.connection._send(data, self.deadline)
         return self._left > 0
 
     def _submit(self, start: int, stop: int, size: int) -> bytes:
@@ -437,7 +466,7 @@ class _Run:
         return session.submit_many(
             calls.op,
             piece,
-            self._deadline,
+            self.deadline,
             calls.state.routing.topology_id,
             calls.header,
             lambda encoder, first_id: calls.encoded(encoder, first_id, start, stop),
@@ -445,10 +474,15 @@ class _Run:
         )
 
     def take(self) -> bool:
-        """Wait until half of the window is free; whether there is something left to do."""
+        """Take in what comes; whether there is something left to do."""
+        self.connection._receive(self.deadline)
+        return self._left > 0
+
+    def take_much(self) -> bool:
+        """As `take`, until something may be sent."""
         more = self._next < self._end
         while self._left and not (more and self._open_bytes <= _WINDOW // 2):
-            self.connection._receive(self._deadline)
+            self.connection._receive(self.deadline)
         return self._left > 0
 
     def fail(self, error: Exception) -> None:
@@ -459,6 +493,17 @@ class _Run:
                 sent = index < self._next
                 results[index] = error if sent else NotSentError(str(error))
         self._left = 0
+
+
+def _with_news(runs: list[_Run], deadline: float) -> list[_Run]:
+    """Those for which something has come, so that none waits for the server of another; all when
+    the time is over."""
+    found = [run for run in runs if run.connection.holds_bytes()]
+    if not found:
+        left = max(0.0, deadline - clock())
+        numbers = _readable([run.connection for run in runs], left)
+        found = [run for run in runs if run.connection.fileno() in numbers]
+    return found or list(runs)
 
 
 class _Place:
@@ -476,19 +521,18 @@ class _Pool:
 
     Attributes:
         idle: Those that nobody uses.
-        wanted: How many threads wait for one.
+        waiting: Who waits for one, and where each takes it, in the order of their coming.
         retired: Whether the server is no more.
     """
 
     def __init__(self, most: int) -> None:
         self.idle: deque[Connection] = deque()
+        self.waiting: deque[queue.SimpleQueue[Connection | None]] = deque()
         self.retired = False
         self._most = most
         self._places: list[weakref.ref[_Place]] = []
         # Bare locks and queues: those that are written in Python cannot be interrupted anywhere.
         self._lock = threading.Lock()
-        self.wanted = 0
-        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def take(self, deadline: float) -> Connection | _Place:
         """A connection that is idle, or the place for a new one.
@@ -500,7 +544,8 @@ class _Pool:
             return self.idle.pop()
         except IndexError:
             pass
-        self.wanted += 1
+        turn: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
+        self.waiting.append(turn)
         try:
             while True:
                 with contextlib.suppress(IndexError):
@@ -513,9 +558,21 @@ class _Pool:
                     text = f"all {self._most} connections were in use for too long"
                     raise NotSentError(f"{text}; max_connections allows more")
                 with contextlib.suppress(queue.Empty):
-                    self._news.get(timeout=min(left, _LOST_NEWS))
+                    given = turn.get(timeout=min(left, _LOST_NEWS))
+                    if given is not None:
+                        return given
+                    self.waiting.appendleft(turn)  # was told to look, and is the first still
         finally:
-            self.wanted -= 1
+            self._leave(turn)
+
+    def _leave(self, turn: queue.SimpleQueue[Connection | None]) -> None:
+        """Who had this turn waits no more: what it got meanwhile is for somebody else."""
+        with self._lock, contextlib.suppress(ValueError):
+            self.waiting.remove(turn)
+        with contextlib.suppress(queue.Empty):
+            given = turn.get_nowait()
+            if not self.hand_over(given) and given is not None:
+                self.idle.append(given)
 
     def _free_place(self) -> _Place | None:
         with self._lock:
@@ -529,8 +586,16 @@ class _Pool:
 
     def tell(self) -> None:
         """There may be a connection or a place for somebody who waits."""
-        if self.wanted and self._news.qsize() < self._most:
-            self._news.put(None)
+        self.hand_over(None)
+
+    def hand_over(self, connection: Connection | None) -> bool:
+        """Give it to who waits longest; False: nobody does. If it were there for whoever looks
+        first, who has just had it would have it again, and the others never."""
+        with self._lock:
+            if not self.waiting:
+                return False
+            self.waiting.popleft().put(connection)
+            return True
 
 
 class Driver:
@@ -612,9 +677,10 @@ class Driver:
         pool = connection.pool
         if connection.usable and connection.at_rest and pool is not None and not pool.retired:
             connection.released_at = clock()
-            pool.idle.append(connection)
-            if pool.wanted:
-                pool.tell()
+            if not (pool.waiting and pool.hand_over(connection)):
+                pool.idle.append(connection)
+                if pool.waiting:
+                    pool.tell()
             return
         if not connection.usable:
             self._cluster.server_lost(connection.server)
@@ -636,7 +702,11 @@ class Driver:
     def perform(
         self, batches: dict[ServerAddress, Calls], deadline: float
     ) -> dict[ServerAddress, list[Any]]:
-        """The answers to many requests of several servers, each list as Piece has it."""
+        """The answers to many requests of several servers, each list as Piece has it.
+
+        Args:
+            deadline: For everything together; answers may take request_timeout.
+        """
         answers: dict[ServerAddress, list[Any]] = {}
         runs: list[_Run] = []
         try:
@@ -656,9 +726,10 @@ class Driver:
                 for i, connection in enumerate(connections, 1):
                     end = count * i // len(connections)
                     connection.at_rest = False
-                    runs.append(_Run(connection, calls, deadline, results, start, end))
+                    runs.append(_Run(connection, calls, results, start, end))
                     start = end
-            self._perform(runs)
+            # From now on: to connect to one server may have taken long.
+            self._perform(runs, min(deadline, clock() + self._configuration.request_timeout))
             for run in runs:
                 run.connection.at_rest = True
         except BaseException:
@@ -683,27 +754,28 @@ class Driver:
                 self._alone_until[server] = clock() + timeout
             return []
 
-    def _perform(self, runs: list[_Run]) -> None:
-        todo = runs
-        while todo:
-            steps = [(run, run.go_on) for run in todo] + [(run, run.take) for run in todo]
-            going = set(todo)
-            for run, step in steps:
-                if run not in going:
-                    continue
-                try:
-                    if not step():
-                        going.discard(run)
-                except TransportError as error:
-                    run.connection._lose(error)
-                    run.fail(error)
-                    going.discard(run)
-                except TimeoutError:
-                    server = name_of(run.connection.server)
-                    run.fail(RequestTimeoutError(f"no answer from {server} in time"))
-                    run.connection.abort("timed out")
-                    going.discard(run)
-            todo = [run for run in todo if run in going]
+    def _perform(self, runs: list[_Run], deadline: float) -> None:
+        for run in runs:
+            run.deadline = deadline
+        going = [run for run in runs if self._goes_on(run, run.go_on)]
+        while going:
+            alone = len(going) == 1
+            for run in list(going) if alone else _with_news(going, deadline):
+                take = run.take_much if alone else run.take
+                if not (self._goes_on(run, take) and self._goes_on(run, run.go_on)):
+                    going.remove(run)
+
+    def _goes_on(self, run: _Run, step: Callable[[], bool]) -> bool:
+        try:
+            return step()
+        except TransportError as error:
+            run.connection._lose(error)
+            run.fail(error)
+        except TimeoutError:
+            server = name_of(run.connection.server)
+            run.fail(RequestTimeoutError(f"no answer from {server} in time"))
+            run.connection.abort("timed out")
+        return False
 
     @property
     def connections(self) -> int:
@@ -726,6 +798,8 @@ class Driver:
             return pool
 
     def _connect(self, server: ServerAddress, deadline: float) -> Connection:
+        if self.closed:
+            raise NotSentError("the client is closed")
         limit = self._configuration.connect_timeout
         deadline = min(deadline, clock() + limit)
         try:

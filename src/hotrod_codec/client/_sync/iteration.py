@@ -204,7 +204,7 @@ class Iteration:
         return batch
 
     def _open(self, part: _Part) -> None:
-        limit = self._dispatcher.configuration.request_timeout
+        limit = self._dispatcher.answer_timeout
         part.connection = self._dispatcher.driver.hold(part.server, clock() + limit)
         fields = self._fields
         if part.segments is not None:
@@ -217,7 +217,7 @@ class Iteration:
         assert part.connection is not None
         part.generation = self._dispatcher.cluster.generation
         call = self._call(Op.ITERATION_NEXT, {"iteration_id": part.iteration_id}, self._into)
-        limit = self._dispatcher.configuration.request_timeout
+        limit = self._dispatcher.answer_timeout
         part.ahead = Ahead(part.connection, call, limit)
 
     def _leave(self, part: _Part) -> None:

@@ -150,8 +150,8 @@ class Subscription(ABC):
     def _call(self, connection: Connection, op: Op, **fields: Any) -> Response:
         """The answer on this connection, which is no error."""
         call = Call(op, self._state, self._header, fields)
-        limit = self._dispatcher.configuration.request_timeout
-        answer = connection.request(call, clock() + limit)
+        limit = self._dispatcher.answer_timeout
+        answer = connection.request_amid_events(call, limit)
         answer.raise_for_status()
         return answer
 
