@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from hotrod_codec import (
     Status,
     TransportError,
 )
+from hotrod_codec.client import NotSentError
 from hotrod_codec.marshallers import TextMarshaller
 
 KEYS = [f"key {i}" for i in range(1000)]
@@ -178,6 +179,28 @@ def test_no_answer_is_waited_for_longer_than_a_call_may_take(
     server.faults.drop(op=op)
     with pytest.raises(RequestTimeoutError):
         call(cache)
+
+
+def test_a_call_without_time_to_connect_says_nothing_of_the_server(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    with EmbeddedServer() as elsewhere:
+        client = make(
+            server,
+            clusters={"elsewhere": elsewhere.addresses},
+            operation_timeout=0.3,
+            connect_timeout=5,
+        )
+        cache = client.cache()
+        server.faults.delay(1, op=Op.PING)
+        with pytest.raises(NotSentError, match="not connected in time"):
+            cache.get("a")
+        for _ in range(10):  # asyncio goes on connecting meanwhile
+            with suppress(NotSentError):
+                assert cache.get("a") is None
+                break
+        assert client.current_cluster == ""
+        assert elsewhere.connections == 0
 
 
 def test_an_abandoned_write_never_comes_back(

@@ -623,6 +623,7 @@ class Driver:
 
         Raises:
             ConnectError: It cannot be reached.
+            NotSentError: The time is over, which is not the server's fault.
             AuthenticationError, ServerError: It wants nothing of us.
         """
         home = self._here()
@@ -634,7 +635,7 @@ class Driver:
             async with asyncio.timeout(deadline - clock()):
                 return await asyncio.shield(task)
         except TimeoutError:
-            raise ConnectError(f"{name_of(server)}: not connected in time") from None
+            raise NotSentError(f"{name_of(server)}: not connected in time") from None
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if not task.cancelled() or (caller is not None and caller.cancelling()):
@@ -678,7 +679,7 @@ class Driver:
             async with asyncio.timeout(deadline - clock()):
                 return await self._connect(self._here(), server)
         except TimeoutError:
-            raise ConnectError(f"{name_of(server)}: not connected in time") from None
+            raise NotSentError(f"{name_of(server)}: not connected in time") from None
 
     async def perform(
         self,

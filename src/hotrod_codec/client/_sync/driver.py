@@ -645,7 +645,8 @@ class Driver:
 
         Raises:
             ConnectError: It cannot be reached.
-            NotSentError: All connections are in use.
+            NotSentError: All connections are in use; or the time is over, which is not the server's
+                fault.
             AuthenticationError, ServerError: It wants nothing of us.
         """
         pool = self._pools.get(server)
@@ -801,10 +802,12 @@ class Driver:
         if self.closed:
             raise NotSentError("the client is closed")
         limit = self._configuration.connect_timeout
-        deadline = min(deadline, clock() + limit)
+        own = clock() + limit
         try:
-            connection = self._negotiate(server, deadline)
+            connection = self._negotiate(server, min(deadline, own))
         except TimeoutError:
+            if deadline < own:
+                raise NotSentError(f"{name_of(server)}: not connected in time") from None
             raise ConnectError(f"{name_of(server)}: not connected within {limit} s") from None
         except ssl.SSLError as error:
             raise ConnectError(f"{name_of(server)}: TLS: {error}") from error
