@@ -1649,13 +1649,17 @@ cdef class Reader:
         waiting = waiting_of(&context, number)
         if into is not PAIRS:
             waiting.form = <uint8_t>form_of(into, context.row, True)
+        self.add(&context, waiting)
+
+    cdef int add(self, const hr_context *context, hr_waiting waiting) except -1:
         self.check_free()
-        if hr_ids_find(&self.ids, number) is not NULL:
-            raise ValueError(f"message_id: {number} waits for its answer already")
+        if hr_ids_find(&self.ids, waiting.id) is not NULL:
+            raise ValueError(f"message_id: {waiting.id} waits for its answer already")
         if not hr_ids_extend(&self.ids, waiting, 1):
             self.make_room_for_ids(1)
             hr_ids_put(&self.ids, waiting)
-        self.latest = context
+        self.latest = context[0]
+        return 0
 
     @cython.critical_section
     def expect_many(self, request, /, first_id, count, *, into="pairs"):
@@ -2268,6 +2272,16 @@ cdef class Reader:
 
 
 # ---- for exchange.pyx, which receives without objects for it -------------------------------------
+
+cdef int expect_in(object reader, object request, uint64_t message_id) except -1:
+    """As Reader.expect()."""
+    cdef Reader self = <Reader?>reader
+    cdef hr_context context
+    with cython.critical_section(self):
+        self.context_of_next(request, &context)
+        self.add(&context, waiting_of(&context, message_id))
+    return 0
+
 
 cdef object room_of(object reader, uint8_t **data, size_t *room):
     """As Reader.buffer(). Gives what holds the memory, which has to be kept meanwhile."""

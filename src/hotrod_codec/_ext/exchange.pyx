@@ -16,7 +16,7 @@ from libc cimport errno
 from libc.stdint cimport uint8_t, uint64_t
 cimport cython
 
-from hotrod_codec._ext.codec cimport answer_of, room_of
+from hotrod_codec._ext.codec cimport answer_of, expect_in, room_of
 
 from hotrod_codec.errors import TransportError as _TransportError
 from hotrod_codec.ops import Op as _Op
@@ -228,13 +228,13 @@ cdef class Exchange:
         # The two that are most frequent have a short way.
         if op is _GET:
             data = self.get(fields["key"], message_id)
-            self.expect(self.get_context, message_id)
+            expect_in(self._reader, self.get_context, self.last_id + 1)
         elif op is _PUT:
             if len(fields) == 2:
                 data = self.put(fields["key"], fields["value"], message_id)
             else:
                 data = self.put(message_id=message_id, **fields)
-            self.expect(self.put_context, message_id)
+            expect_in(self._reader, self.put_context, self.last_id + 1)
         else:
             data = self.encoder.encode(op, message_id, **fields)
             self.expect(self.encoder.context(op), message_id, into=into)
