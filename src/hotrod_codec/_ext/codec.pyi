@@ -9,6 +9,7 @@ from hotrod_codec.ops import Flag, Intelligence, Op, Status, Version
 from hotrod_codec.values import Layout, Limits, MediaType, Topology
 
 __version__: str
+__pyx_capi__: dict[str, Any]  # what exchange.pyx cimports
 
 # name, start, end, kind, item
 _Span: TypeAlias = tuple[str, int, int, str, int]

@@ -1649,13 +1649,17 @@ cdef class Reader:
         waiting = waiting_of(&context, number)
         if into is not PAIRS:
             waiting.form = <uint8_t>form_of(into, context.row, True)
+        self.add(&context, waiting)
+
+    cdef int add(self, const hr_context *context, hr_waiting waiting) except -1:
         self.check_free()
-        if hr_ids_find(&self.ids, number) is not NULL:
-            raise ValueError(f"message_id: {number} waits for its answer already")
+        if hr_ids_find(&self.ids, waiting.id) is not NULL:
+            raise ValueError(f"message_id: {waiting.id} waits for its answer already")
         if not hr_ids_extend(&self.ids, waiting, 1):
             self.make_room_for_ids(1)
             hr_ids_put(&self.ids, waiting)
-        self.latest = context
+        self.latest = context[0]
+        return 0
 
     @cython.critical_section
     def expect_many(self, request, /, first_id, count, *, into="pairs"):
@@ -1819,24 +1823,32 @@ cdef class Reader:
         """
         cdef Py_ssize_t hint = size_hint
         cdef size_t used
-        self.check_free()
-        self.settle()
-        self.make_room(<size_t>hint if hint >= 1 else <size_t>BLOCK)
+        self.hand_out(<size_t>hint if hint >= 1 else <size_t>BLOCK)
         used = <size_t>(self.stop - self.block.data)
-        self.room = self.block.capacity - used
         view = memoryview(self.block)
         return view[used:] if used else view
+
+    cdef int hand_out(self, size_t least) except -1:
+        """Let `room` bytes behind `stop`, `least` or more, be for who receives."""
+        self.check_free()
+        self.settle()
+        self.make_room(least)
+        self.room = self.block.capacity - <size_t>(self.stop - self.block.data)
+        return 0
 
     @cython.critical_section
     def commit(self, count, /):
         """`count` bytes have been received into the last buffer()."""
-        cdef Py_ssize_t n = count
+        self.take_in(count)
+
+    cdef int take_in(self, Py_ssize_t count) except -1:
         self.check_free()
-        if not 0 <= n <= <Py_ssize_t>self.room:
-            raise ValueError(f"count: {n} is not within 0 and {self.room}")
+        if not 0 <= count <= <Py_ssize_t>self.room:
+            raise ValueError(f"count: {count} is not within 0 and {self.room}")
         self.not_ended()
-        self.stop += <size_t>n
-        self.room -= <size_t>n
+        self.stop += <size_t>count
+        self.room -= <size_t>count
+        return 0
 
     @cython.critical_section
     def feed(self, data, /):
@@ -2106,11 +2118,12 @@ cdef class Reader:
         says nothing."""
         cdef _Quick q
         cdef const uint8_t *end = self.quick_answer(0, UINT64_MAX, &q)
-        cdef Response message
-        if end is NULL:
-            return None
-        message = quick_response_of(q.message_id, &hr_rows[q.waiting.row], q.waiting.version,
-                                    q.status, q.value, <size_t>(end - self.at))
+        return None if end is NULL else self.take_answer(&q, end)
+
+    cdef inline Response take_answer(self, const _Quick *q, const uint8_t *end):
+        cdef Response message = quick_response_of(
+            q.message_id, &hr_rows[q.waiting.row], q.waiting.version, q.status, q.value,
+            <size_t>(end - self.at))
         self.forget(q.waiting, q.message_id)
         self.take(<size_t>(end - self.at))
         return message
@@ -2256,3 +2269,37 @@ cdef class Reader:
             return bulk.next_batch(&self.cursor, data, size, &self.limits, used, stop)
         take_items(self.form, self.items, &self.cursor, data, size, &self.limits, used, stop)
         return None
+
+
+# ---- for exchange.pyx, which receives without objects for it -------------------------------------
+
+cdef int expect_in(object reader, object request, uint64_t message_id) except -1:
+    """As Reader.expect()."""
+    cdef Reader self = <Reader?>reader
+    cdef hr_context context
+    with cython.critical_section(self):
+        self.context_of_next(request, &context)
+        self.add(&context, waiting_of(&context, message_id))
+    return 0
+
+
+cdef object room_of(object reader, uint8_t **data, size_t *room):
+    """As Reader.buffer(). Gives what holds the memory, which has to be kept meanwhile."""
+    cdef Reader self = <Reader?>reader
+    with cython.critical_section(self):
+        self.hand_out(BLOCK)
+        data[0] = <uint8_t *>self.stop
+        room[0] = self.room
+        return self.block
+
+
+cdef object answer_of(object reader, size_t count, uint64_t message_id):
+    """Commit `count` bytes; the plain answer (see `next_values`) to `message_id`, if that is all
+    there is. Else None, and next() gives what there is."""
+    cdef Reader self = <Reader?>reader
+    cdef _Quick q
+    cdef const uint8_t *end
+    with cython.critical_section(self):
+        self.take_in(<Py_ssize_t>count)
+        end = self.quick_answer(message_id, 1, &q)
+        return self.take_answer(&q, end) if end == self.stop and self.chunk is None else None

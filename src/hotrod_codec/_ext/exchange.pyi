@@ -1,9 +1,11 @@
 # Types of exchange.pyx; stubtest compares the two. Documentation stands in the .pyx.
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import Context
-from typing import Any, Self, TypeAlias, final
+from socket import socket
+from typing import Any, NoReturn, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
@@ -102,12 +104,19 @@ class Exchange:
     held: bool
     quiet_since: float
     out: list[bytes]
+    flushed_id: int
+    abandoned: int
+    failure: Any
     _reader: Reader
     _header: Any
     _topology_id: int | None
     _waiting: dict[int, Begun | None]
     _views: dict[Any, _View]
+    @property
+    def buffer(self) -> Callable[[], memoryview]: ...
     def __init__(self, reader: Reader) -> None: ...
+    def refuse(self) -> NoReturn: ...
+    def received(self, count: int, /) -> None: ...
     def _new_view(self, header: Any, /) -> _View: ...
     def attach(self, turns: Turns, flush: Callable[[], None], most: int) -> None: ...
     def request(
@@ -121,3 +130,62 @@ class Exchange:
         into: str,
         /,
     ) -> bytes: ...
+
+@final
+class Slot(Begun):
+    @property
+    def outcome(self) -> Response | Exception | None: ...
+    def set_exception(self, error: Exception, /) -> None: ...
+    def result(self) -> Response: ...
+
+@disjoint_base
+class Line:
+    session: Any
+    _sock: Any
+    usable: bool
+    at_rest: bool
+    released_at: float
+    _limit: float
+    _descriptor: int
+    def __init__(self, sock: socket, session: Exchange, name: str) -> None: ...
+    def ask(
+        self,
+        op: Op,
+        state: Any,
+        header: Any,
+        fields: Mapping[str, Any],
+        into: str,
+        deadline: float,
+        now: float,
+        /,
+    ) -> Response: ...
+    def _take(self) -> None: ...
+    def _write(self, data: bytes, deadline: float, /) -> None: ...
+
+@disjoint_base
+class Lines:
+    idle: list[Any]
+    waiting: deque[Any]
+    retired: bool
+
+_Ask: TypeAlias = Callable[[Op, Any, Any, Mapping[str, Any], bytes | None], Response]
+
+@disjoint_base
+class Direct:
+    def __init__(
+        self,
+        cluster: Any,
+        pools: dict[ServerAddress, Any],
+        limit: float,
+        fresh: float,
+        request: _Ask,
+    ) -> None: ...
+    def ask(
+        self,
+        op: Op,
+        state: Any,
+        header: Any,
+        fields: Mapping[str, Any],
+        key: bytes | None,
+        /,
+    ) -> Response: ...

@@ -4,17 +4,23 @@
 """What a client does for each request of a connection, and for each that waits for an answer.
 
 Everything else of a connection is in client/session.py and in the drivers. Nothing here reads or
-writes bytes, nor knows a socket; of an event loop it knows `call_soon`.
+writes what is in messages; of an event loop it knows `call_soon`, of a blocking socket `send` and
+`recv_into`.
 """
 
 from cpython.dict cimport PyDict_GetItemWithError
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport uint64_t
+from libc cimport errno
+from libc.stdint cimport uint8_t, uint64_t
 cimport cython
 
-import time as _time
+from hotrod_codec._ext.codec cimport answer_of, expect_in, room_of
 
+from collections import deque as _deque
+
+from hotrod_codec.errors import TransportError as _TransportError
 from hotrod_codec.ops import Op as _Op
 
 cdef extern from "Python.h":
@@ -37,6 +43,45 @@ cdef extern from "Python.h":
         return NULL;
     #endif
     }
+
+    /* time.monotonic(), without an object. */
+    static inline double hr_now(void)
+    {
+    #if PY_VERSION_HEX >= 0x030D0000
+        PyTime_t now;
+        (void)PyTime_MonotonicRaw(&now); /* 0 when it fails, as time.monotonic() does not */
+        return PyTime_AsSecondsDouble(now);
+    #else
+        return _PyTime_AsSecondsDouble(_PyTime_GetMonotonicClock());
+    #endif
+    }
+
+    #ifndef MS_WINDOWS
+    #include <errno.h>
+    #include <sys/socket.h>
+    #endif
+
+    /* On a descriptor, which sockets have on POSIX alone: how many bytes, or -errno. */
+    static Py_ssize_t hr_send(int descriptor, PyObject *data, Py_ssize_t start)
+    {
+    #ifndef MS_WINDOWS
+        const char *from = PyBytes_AS_STRING(data) + start;
+        Py_ssize_t sent = send(descriptor, from, (size_t)(PyBytes_GET_SIZE(data) - start), 0);
+        return sent < 0 ? -errno : sent;
+    #else
+        return (void)descriptor, (void)data, (void)start, -1;
+    #endif
+    }
+
+    static Py_ssize_t hr_receive(int descriptor, void *data, size_t room)
+    {
+    #ifndef MS_WINDOWS
+        Py_ssize_t count = recv(descriptor, data, room, 0);
+        return count < 0 ? -errno : count;
+    #else
+        return (void)descriptor, (void)data, (void)room, -1;
+    #endif
+    }
     """
     ctypedef enum PySendResult:
         PYGEN_RETURN
@@ -51,10 +96,12 @@ cdef extern from "Python.h":
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     object PyContext_CopyCurrent()
+    double hr_now() noexcept
+    Py_ssize_t hr_send(int descriptor, PyObject *data, Py_ssize_t start) noexcept nogil
+    Py_ssize_t hr_receive(int descriptor, void *data, size_t room) noexcept nogil
 
 cdef object _GET = _Op.GET
 cdef object _PUT = _Op.PUT
-cdef object _clock = _time.monotonic
 cdef object _RUNNING = "__asyncio_running_event_loop__"
 
 cdef enum:
@@ -117,21 +164,28 @@ cdef class Exchange:
             when a Way sends something while nothing is pending.
         out: The bytes of requests that are not written.
         held: Whether who reads the answers writes them, too, when these are read.
+        flushed_id: Up to which message id requests went to the network; the driver says.
+        abandoned: For how many of `pending` nobody waits.
+        failure: Why it is over; None while it is not.
+        buffer: The reader's, to receive into.
     """
 
-    cdef public uint64_t last_id
-    cdef public Py_ssize_t pending
+    cdef public uint64_t last_id, flushed_id
+    cdef public Py_ssize_t pending, abandoned
     cdef public bint is_open, fresh_views, held
     cdef public double quiet_since
     cdef public list out
+    cdef public object failure
     cdef public object _reader, _header, _topology_id
     cdef public dict _waiting, _views
+    cdef readonly object buffer
     cdef object encoder, get, put, expect, get_context, put_context, flush
     cdef Turns turns
     cdef Py_ssize_t most
 
     def __init__(self, reader):
         self._reader = reader
+        self.buffer = reader.buffer
         self.expect = reader.expect
         self._waiting = {}
         self._views = {}
@@ -159,8 +213,15 @@ cdef class Exchange:
         return self.make(begun, topology_id, header, fields, into)
 
     cdef object make(self, Begun begun, topology_id, header, fields, into):
+        data = self.encode(begun.op, topology_id, header, fields, into)
+        self._waiting[self.last_id] = begun
+        return data
+
+    cdef object encode(self, op, topology_id, header, fields, into):
+        """The bytes of a request whose answer is looked for by its id, `last_id`."""
         cdef object message_id, data
-        cdef object op = begun.op
+        if self.failure is not None:
+            self.refuse()
         if self.fresh_views or header is not self._header or (
             topology_id is not self._topology_id and topology_id != self._topology_id
         ):
@@ -169,20 +230,35 @@ cdef class Exchange:
         # The two that are most frequent have a short way.
         if op is _GET:
             data = self.get(fields["key"], message_id)
-            self.expect(self.get_context, message_id)
+            expect_in(self._reader, self.get_context, self.last_id + 1)
         elif op is _PUT:
             if len(fields) == 2:
                 data = self.put(fields["key"], fields["value"], message_id)
             else:
                 data = self.put(message_id=message_id, **fields)
-            self.expect(self.put_context, message_id)
+            expect_in(self._reader, self.put_context, self.last_id + 1)
         else:
             data = self.encoder.encode(op, message_id, **fields)
             self.expect(self.encoder.context(op), message_id, into=into)
-        self._waiting[message_id] = begun
         self.last_id += 1
         self.pending += 1
         return data
+
+    cdef Slot wait(self, op, double deadline):
+        """Who gets the answer to the latest request."""
+        cdef Slot slot = Slot.__new__(Slot)
+        slot.op = op
+        slot.deadline = deadline
+        self._waiting[self.last_id] = slot
+        return slot
+
+    def refuse(self):
+        """Raise that it is over."""
+        raise NotImplementedError
+
+    def received(self, count, /):
+        """Take `count` bytes that were read into `buffer()`."""
+        raise NotImplementedError
 
     def _new_view(self, header, /):
         """The encoder for a header, and the contexts of its gets and puts."""
@@ -206,7 +282,7 @@ cdef class Exchange:
 
     cdef int start(self, Answer answer, topology_id, double limit) except -1:
         """Have a request written soon."""
-        cdef double now = _clock()
+        cdef double now = hr_now()
         answer.deadline = now + limit
         answer.turns = self.turns
         answer.exchange = self
@@ -544,6 +620,333 @@ cdef class Answer(Begun):
         if self.callback is not None:
             self.turns.add(self)
         return 0
+
+
+# ---- for threads
+
+
+@cython.final
+cdef class Slot(Begun):
+    """Somebody waits who looks here for the outcome.
+
+    Attributes:
+        outcome: An answer, or an error if there is none; None: nothing has come.
+    """
+
+    cdef readonly object outcome
+
+    def set_result(self, response, /):
+        self.outcome = response
+
+    def set_exception(self, error, /):
+        """There will be no answer."""
+        self.outcome = error
+
+    def end(self, outcome, /):
+        self.outcome = outcome
+
+    def result(self):
+        """The answer. Raises why there is none."""
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+cdef class Line:
+    """A connection on a blocking socket. Used by one thread at a time.
+
+    Args:
+        sock: The socket.
+        session: Its state.
+        name: Of the server, for messages.
+
+    Attributes:
+        session: Its state.
+        usable: Whether it takes requests.
+        at_rest: Whether nobody was interrupted in the middle of something.
+        released_at: When it was last used.
+        _descriptor: The socket's, if it blocks as long as the system says; -1: it is Python's
+            socket that waits. The system's timeouts cost nothing; Python's are a poll() before
+            each call.
+        _limit: For how many seconds it waits.
+
+    A subclass has `_arm`, which makes the socket wait until a deadline, and `_end`: what becomes of
+    it when a request ends with an error.
+    """
+
+    cdef public Exchange session
+    cdef public bint usable, at_rest
+    cdef public double released_at, _limit
+    cdef public int _descriptor
+    cdef public object _sock
+    cdef str name
+
+    def __init__(self, sock, Exchange session, str name):
+        self._sock = sock
+        self.session = session
+        self.name = name
+        self.usable = True
+        self.at_rest = True
+        self._descriptor = -1
+
+    def ask(self, op, state, header, fields, into, double deadline, double now, /):
+        """The answer, which may be an error answer. Arguments as in Call.
+
+        Raises:
+            TransportError, RequestTimeoutError, EncodeError: There is none.
+        """
+        cdef bint plain
+        topology_id = state.routing.topology_id
+        return self.answer(op, topology_id, header, fields, into, deadline, deadline - now, &plain)
+
+    @cython.final
+    cdef object answer(self, op, topology_id, header, fields, into, double deadline, double left,
+                       bint *plain):
+        """As `ask`; `plain` becomes whether it is what was asked for and nothing else."""
+        cdef Exchange session = self.session
+        cdef Slot slot = None
+        cdef object data = None
+        cdef object response
+        cdef size_t count
+        self.at_rest = False
+        try:
+            data = session.encode(op, topology_id, header, fields, into)
+            if not self._limit * 0.9 <= left <= self._limit * 1.1:
+                self._arm(deadline)
+            count = self.converse(data, deadline)
+            response = answer_of(session._reader, count, session.last_id)
+            if response is not None:
+                session.pending -= 1
+                self.at_rest = True
+                plain[0] = True
+                return response
+            slot = session.wait(op, deadline)
+            session.received(0)
+            while slot.outcome is None:
+                self._arm(deadline)
+                self._take()
+        except BaseException as error:
+            if slot is None and data is not None:
+                slot = session.wait(op, deadline)
+            self._end(op, error)
+        self.at_rest = True
+        plain[0] = False
+        return slot.result()
+
+    @cython.final
+    cdef size_t converse(self, bytes data, double deadline) except 0:
+        """Send a request and receive something; how many bytes."""
+        cdef int descriptor = self._descriptor
+        cdef Py_ssize_t size = len(data)
+        cdef Py_ssize_t sent, count = 0
+        cdef uint8_t *memory = NULL
+        cdef size_t room = 0
+        cdef object _block  # kept as long as something is received into it
+        if descriptor < 0:
+            self.write(data, deadline, 0, 0)
+            return self.read(0)
+        _block = room_of(self.session._reader, &memory, &room)
+        with nogil:
+            sent = hr_send(descriptor, <PyObject *>data, 0)
+            if sent == size:
+                count = hr_receive(descriptor, memory, room)
+        if sent == size:
+            self.session.flushed_id = self.session.last_id
+            return <size_t>count if count > 0 else self.read(<int>-count)
+        self.write(data, deadline, max(sent, 0), <int>max(-sent, 0))
+        return self.read(0)
+
+    def _take(self):
+        """Take in what comes. Raises TimeoutError when nothing does."""
+        self.session.received(self.read(0))
+
+    def _write(self, bytes data, double deadline, /):
+        """Send all of it, or lose the connection: half a request is of no use to anybody."""
+        self.write(data, deadline, 0, 0)
+
+    cdef int write(self, bytes data, double deadline, Py_ssize_t sent, int error) except -1:
+        """As `_write`, from where so many bytes are sent, or to send them has failed."""
+        try:
+            if error:
+                failed(error)
+            if sent == 0:
+                sent = self.send(data, 0)
+            self.session.flushed_id = self.session.last_id
+            while sent < len(data):
+                self._arm(deadline)
+                sent += self.send(data, sent)
+        except (TimeoutError, BlockingIOError):
+            raise _TransportError(f"{self.name} took no request in time") from None
+        except OSError as failure:
+            raise _TransportError(f"{self.name}: {failure}") from failure
+        return 0
+
+    cdef Py_ssize_t send(self, bytes data, Py_ssize_t start) except -1:
+        cdef int descriptor
+        cdef Py_ssize_t sent
+        while self._descriptor >= 0:
+            descriptor = self._descriptor
+            with nogil:
+                sent = hr_send(descriptor, <PyObject *>data, start)
+            if sent >= 0:
+                return sent
+            failed(<int>-sent)
+        return self._sock.send(memoryview(data)[start:] if start else data)
+
+    cdef size_t read(self, int error) except 0:
+        """Receive something; how many bytes. Raises TimeoutError when nothing comes.
+
+        Args:
+            error: Why that has failed already; 0: it has not.
+        """
+        cdef Py_ssize_t count
+        try:
+            if error:
+                failed(error)
+            count = self.receive()
+        except BlockingIOError:
+            raise TimeoutError from None
+        except TimeoutError:
+            raise
+        except OSError as failure:
+            raise _TransportError(f"{self.name}: {failure}") from failure
+        if count == 0:
+            raise _TransportError(f"{self.name} closed the connection")
+        return <size_t>count
+
+    cdef Py_ssize_t receive(self) except -1:
+        cdef int descriptor
+        cdef Py_ssize_t count
+        cdef uint8_t *memory = NULL
+        cdef size_t room = 0
+        cdef object _block  # kept as long as something is received into it
+        while self._descriptor >= 0:
+            descriptor = self._descriptor
+            _block = room_of(self.session._reader, &memory, &room)
+            with nogil:
+                count = hr_receive(descriptor, memory, room)
+            if count >= 0:
+                return count
+            failed(<int>-count)
+        return self._sock.recv_into(self.session.buffer())
+
+
+cdef int failed(int error) except -1:
+    """Raise why a system call failed, unless it was interrupted and is to be made again."""
+    if error == errno.EINTR:
+        return PyErr_CheckSignals()
+    errno.errno = error
+    PyErr_SetFromErrno(OSError)
+    return -1
+
+
+cdef class Lines:
+    """The connections to one server.
+
+    Attributes:
+        idle: Those that nobody uses.
+        waiting: Who waits for one, in the order of their coming.
+        retired: Whether the server is no more.
+
+    A subclass has `hand_over`, which gives one to who waits longest: False if nobody does.
+    """
+
+    cdef public list idle
+    cdef public object waiting
+    cdef public bint retired
+
+    def __cinit__(self):
+        self.idle = []
+        self.waiting = _deque()
+
+
+cdef class Direct:
+    """The short way for requests: those that need not wait for a connection.
+
+    Args:
+        cluster: Its `failed` and `generation` are looked at.
+        pools: The Lines of each server.
+        limit: How many seconds an answer may take.
+        fresh: How many seconds a connection that was not used is taken to be as it was.
+        request: Called like `ask`, for all other requests.
+
+    A subclass has `put_back` and `release`, for a connection that was not used and for one that
+    was, and `look`: called with what came of a request if it is not what was asked for and nothing
+    else: an error, or a Response that tells of an error or a topology.
+    """
+
+    cdef object cluster, request
+    cdef dict failed, pools
+    cdef double limit, fresh
+
+    def __init__(self, cluster, dict pools, double limit, double fresh, request):
+        self.cluster = cluster
+        self.failed = cluster.failed
+        self.pools = pools
+        self.limit = limit
+        self.fresh = fresh
+        self.request = request
+
+    def ask(self, op, state, header, fields, key, /):
+        """The answer to a request. Arguments and errors as of Dispatcher.request."""
+        cdef object routing, server
+        cdef Lines pool
+        cdef Line line
+        cdef double now
+        if not self.failed:
+            routing = state.routing
+            server = routing.only
+            if server is None and key is not None:
+                owners = routing.owners_of(key)
+                if owners:
+                    server = owners[0]
+            with cython.critical_section(self.pools):  # as other threads change it
+                pool = self.pools.get(server)
+            if pool is not None and pool.idle:
+                now = hr_now()
+                line = self.ready(pool, now)
+                if line is not None:
+                    return self.run(
+                        op, state, header, fields, key, server, routing, pool, line, now)
+        return self.request(op, state, header, fields, key)
+
+    @cython.final
+    cdef Line ready(self, Lines pool, double now):
+        cdef Line line
+        try:
+            line = pool.idle.pop()
+        except IndexError:
+            return None
+        if line.usable and now - line.released_at < self.fresh and line.session.abandoned == 0:
+            return line
+        self.put_back(line)
+        return None
+
+    @cython.final
+    cdef object run(self, op, state, header, fields, key, server, routing, Lines pool, Line line,
+                    double now):
+        cdef object outcome
+        cdef object generation = self.cluster.generation
+        cdef double deadline = now + self.limit
+        cdef bint plain = False
+        try:
+            outcome = line.answer(op, routing.topology_id, header, fields, "pairs", deadline,
+                                  self.limit, &plain)
+        except Exception as error:
+            outcome = error
+        finally:
+            if line.usable and line.at_rest and not pool.retired:
+                line.released_at = hr_now()
+                # As Driver.release.
+                if not (pool.waiting and pool.hand_over(line)):
+                    pool.idle.append(line)
+                    if pool.waiting:
+                        pool.tell()
+            else:
+                self.release(line)
+        if plain:
+            return outcome
+        return self.look(op, state, header, fields, key, server, generation, deadline, outcome)
 
 
 cdef PySendResult send(PyObject *me, PyObject *value, PyObject **result) noexcept:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, NoReturn, Protocol, TypeAlias
 
 from hotrod_codec import (
     CacheEncoder,
@@ -257,11 +257,10 @@ class Session(Exchange):
 
     Attributes:
         version: Of all requests.
-        flushed_id: Up to which message id requests went to the network; the driver says.
-        abandoned: For how many of `pending` nobody waits.
         heard: How many events have come for listeners.
-        failure: Why it is over; None while it is not.
     """
+
+    failure: TransportError | None
 
     def __init__(
         self,
@@ -279,10 +278,6 @@ class Session(Exchange):
         self.version = version
         self._gone = gone
         self.intelligence = intelligence
-        self.flushed_id = 0
-        self.failure: TransportError | None = None
-        self.buffer = reader.buffer
-        self.abandoned = 0
         self.heard = 0
         self._pieces: list[Piece] = []  # with answers to come, in the order of their ids
         self._listeners: dict[bytes, Callable[[Event], None]] = {}
@@ -314,8 +309,6 @@ class Session(Exchange):
             EncodeError: It cannot be said in this version. Nothing has happened.
             NotSentError: The session is over.
         """
-        if self.failure is not None:
-            raise NotSentError(str(self.failure))
         return self.request(op, waiter, deadline, topology_id, header, fields, into)
 
     def submit_many(
@@ -335,7 +328,7 @@ class Session(Exchange):
             encode: Gives the bytes of all of them, from the encoder and the first id.
         """
         if self.failure is not None:
-            raise NotSentError(str(self.failure))
+            self.refuse()
         encoder = (self._views.get(header) or self._new_view(header))[0]
         if encoder.topology_id != topology_id:
             encoder.topology_id = topology_id
@@ -349,6 +342,10 @@ class Session(Exchange):
         self.last_id = first + count - 1
         return data
 
+    def refuse(self) -> NoReturn:
+        """Raise that it is over."""
+        raise NotSentError(str(self.failure))
+
     def _new_view(self, header: Header) -> View:
         view = self._views[header] = self._view_of(header)
         return view
@@ -357,7 +354,7 @@ class Session(Exchange):
         encoder = header.encoder(self.version, self.intelligence, params)
         return encoder, encoder.context(Op.GET), encoder.context(Op.PUT)
 
-    def received(self, count: int) -> None:
+    def received(self, count: int, /) -> None:
         """Take `count` bytes that were read into `buffer()`; answer those whose answers are whole.
 
         Raises:
