@@ -243,20 +243,21 @@ class Bare:
             answer.raise_for_status()
         return reader.offset
 
-    def exchange(self, request: bytes, answer: int, times: int) -> float:
+    def exchange(self, requests: Sequence[bytes], answer: int, times: int) -> float:
         send, receive, buffer = self.sock.sendall, self.sock.recv_into, self.buffer
         start = time.perf_counter()
-        for _ in range(times):
+        for request in islice(cycle(requests), times):
             send(request)
             left = answer
             while left:
                 left -= receive(buffer)
         return time.perf_counter() - start
 
-    def __call__(self, request: bytes, op: Op, count: int = 1, entries: int = 1) -> Run:
-        """A run of this request, which is `count` requests with `entries` entries in all."""
-        size = self.answer_size(request, op, count)
-        return lambda times: self.exchange(request, size, max(1, times // entries))
+    def __call__(self, requests: Sequence[bytes], op: Op, count: int = 1, entries: int = 1) -> Run:
+        """A run of these, one after the other: as long as each other, and each is `count` requests
+        with `entries` entries in all."""
+        size = self.answer_size(requests[0], op, count)
+        return lambda times: self.exchange(requests, size, max(1, times // entries))
 
     def iteration(self, count: int) -> float:
         """An iteration, one answer after the other; the first time their sizes are learnt."""
@@ -294,7 +295,7 @@ class Bare:
 
     def _skip(self, request: bytes) -> None:
         for size in self._sizes:
-            self.exchange(request, size, 1)
+            self.exchange([request], size, 1)
 
 
 # ---- the Java client ---------------------------------------------------------------------------
@@ -375,12 +376,15 @@ def rows(stack: ExitStack, chosen: Callable[[str], bool]) -> Iterator[Row]:
     e_sync.fill(EMBEDDED_ENTRIES)
     encoder = bare.encoder
 
-    def echo(request: bytes, op: Op) -> Run:
-        size = bare.answer_size(request, op)
-        other = closed(Bare(stack.enter_context(peer("echo", len(request), size))))
-        return lambda count: other.exchange(request, size, count)
+    def echo(requests: Sequence[bytes], op: Op) -> Run:
+        size = bare.answer_size(requests[0], op)
+        other = closed(Bare(stack.enter_context(peer("echo", len(requests[0]), size))))
+        return lambda count: other.exchange(requests, size, count)
 
-    one_get, one_put = encoder.get(KEYS[0], 1), encoder.put(KEYS[0], VALUE, 1)
+    def parts(encode: Callable[[Any, int], bytes], data: Sequence[Any], size: int) -> list[bytes]:
+        """The same keys as ours, so many at a time."""
+        return [encode(data[i : i + size], 1) for i in range(0, len(data) - size + 1, size)]
+
     some = [(key, VALUE) for key in KEYS]
     for action, op in (("get", Op.GET), ("put", Op.PUT)):
         many = encoder.get_many if op is Op.GET else encoder.put_many
@@ -393,7 +397,7 @@ def rows(stack: ExitStack, chosen: Callable[[str], bool]) -> Iterator[Row]:
                 {loop: client(name) for loop, client in loops.items()},
                 {
                     "java": java(name),
-                    "bare": bare(many(data[:IN_FLIGHT]), op, IN_FLIGHT, IN_FLIGHT),
+                    "bare": bare(parts(many, data, IN_FLIGHT), op, IN_FLIGHT, IN_FLIGHT),
                     "embedded": e_async(name),
                 },
                 unit=IN_FLIGHT,
@@ -410,9 +414,9 @@ def rows(stack: ExitStack, chosen: Callable[[str], bool]) -> Iterator[Row]:
                 {"sync": sync(name)} | {loop: client(name) for loop, client in loops.items()},
                 {
                     "java": java(name),
-                    "bare": bare(many(data[:BATCH]), op, BATCH, BATCH)
+                    "bare": bare(parts(many, data, BATCH), op, BATCH, BATCH)
                     if is_many
-                    else bare(whole(data[:BATCH], 1), op_all, 1, BATCH),
+                    else bare(parts(whole, data, BATCH), op_all, 1, BATCH),
                     "embedded": e_async(name),
                 },
                 unit=BATCH,
@@ -442,7 +446,9 @@ def rows(stack: ExitStack, chosen: Callable[[str], bool]) -> Iterator[Row]:
             },
         )
     # The last: with one processor, what Java has not compiled by now would be in the way.
-    for action, one, op in (("get", one_get, Op.GET), ("put", one_put, Op.PUT)):
+    gets = [encoder.get(key, 1) for key in KEYS]
+    puts = [encoder.put(key, VALUE, 1) for key in KEYS]
+    for action, one, op in (("get", gets, Op.GET), ("put", puts, Op.PUT)):
         if chosen(f"{action}, one after the other"):
             yield Row(
                 f"{action}, one after the other",
