@@ -108,9 +108,7 @@ def test_a_server_that_is_connected_slowly_takes_no_time_of_others(
     expected = dict.fromkeys(KEYS, "v")
     make(cluster).cache().put_all(expected)
     other = cluster.addresses[(node + 1) % 3]
-    client = make(
-        None, addresses=[other], connect_timeout=0.6, request_timeout=0.5, max_retries=1
-    )
+    client = make(None, addresses=[other], connect_timeout=0.6, request_timeout=0.5, max_retries=1)
     cache = client.cache()
     assert cache.get("no such key") is None
     cluster.faults.silence(node=node)
