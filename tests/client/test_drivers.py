@@ -115,6 +115,21 @@ def test_a_server_that_is_connected_slowly_takes_no_time_of_others(
     assert cache.get_all(KEYS) == expected
 
 
+def test_many_requests_may_take_longer_together_than_each(
+    server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    client = make(server, request_timeout=0.6, max_in_flight=1, max_retries=0)
+    cache = client.cache(values="bytes")
+    server.faults.delay(0.1, op=Op.PUT, times=None)
+    server.faults.delay(0.1, op=Op.PUT_ALL, times=None)
+    values = {f"{i}": bytes(600_000) for i in range(15)}
+    cache.put_many(values)
+    assert server.requests[Op.PUT] == 15
+    cache.put_all(values)
+    assert server.requests[Op.PUT_ALL] == 15
+    assert cache.get_many(values) == list(values.values())
+
+
 def test_queries_are_tried_again_and_statements_are_not(
     server: EmbeddedServer, make: Callable[..., Any]
 ) -> None:

@@ -92,6 +92,35 @@ class _Pulse:
         self.connection.retire()
 
 
+class _Batch:
+    """What is under way of many requests. An answer to one of them gives time to all, as they
+    stand behind each other.
+
+    Args:
+        deadline: For everything.
+        limit: How many seconds there may be from one answer to the next.
+    """
+
+    def __init__(self, deadline: float, limit: float) -> None:
+        self.pieces: list[Piece] = []
+        self._deadline = deadline
+        self._limit = limit
+        self._left = 0
+
+    def until(self, now: float) -> float:
+        """When to give up, if nothing comes from now on."""
+        return min(self._deadline, now + self._limit)
+
+    def renew(self, now: float) -> None:
+        """Give what is under way more time, if something has come since the last look."""
+        self.pieces = [piece for piece in self.pieces if piece.left]
+        left = sum(piece.left for piece in self.pieces)
+        if left != self._left:
+            self._left = left
+            for piece in self.pieces:
+                piece.deadline = self.until(now)
+
+
 class Connection(asyncio.BufferedProtocol):
     """One connection.
 
@@ -115,6 +144,7 @@ class Connection(asyncio.BufferedProtocol):
         self._most = configuration.max_in_flight
         self._paused = False
         self._crowd: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._batches: set[_Batch] = set()
         self._reserved = 0  # room of those who were let in and have not gone on yet
         # A view: asyncio's TLS reads into slices of it, which of a bytearray would be copies.
         self._greeting = memoryview(bytearray(_BLOCK))
@@ -315,33 +345,32 @@ class Connection(asyncio.BufferedProtocol):
             if not left and not every.done():
                 every.set_result(None)
 
-        pieces: list[Piece] = []
+        batch = _Batch(deadline, self._configuration.request_timeout)
+        self._batches.add(batch)
         try:
-            while start < end:
-                # Some at a time, even when the room for them becomes free one by one.
-                room = min(end - start, max(1, most // 8))
-                if self._crowd or not self.usable or not self._has_room(room):
-                    await self._queue(calls.op, deadline, room)
-                free = most - session.pending - self._reserved
-                stop, size = calls.cut(start, min(end - start, free), _PIECE)
-                piece = Piece(results, start, session.last_id + 1, stop - start, size, whole)
-                self._send_piece(calls, start, stop, piece, deadline)
-                pieces.append(piece)
-                start = stop
-        except (TransportError, EncodeError, TypeError) as error:
-            results[start:end] = [error] * (end - start)
-            left -= end - start
+            try:
+                while start < end:
+                    # Some at a time, even when the room for them becomes free one by one.
+                    room = min(end - start, max(1, most // 8))
+                    if self._crowd or not self.usable or not self._has_room(room):
+                        await self._queue(calls.op, batch.until(clock()), room)
+                    free = most - session.pending - self._reserved
+                    stop, size = calls.cut(start, min(end - start, free), _PIECE)
+                    piece = Piece(results, start, session.last_id + 1, stop - start, size, whole)
+                    self._send_piece(calls, start, stop, piece, batch.until(clock()))
+                    batch.pieces.append(piece)
+                    start = stop
+            except (TransportError, EncodeError, TypeError) as error:
+                results[start:end] = [error] * (end - start)
+                left -= end - start
+            if left:
+                await every
         except asyncio.CancelledError:
-            for piece in pieces:
+            for piece in batch.pieces:
                 session.abandon_piece(piece)
             raise
-        if left:
-            try:
-                await every
-            except asyncio.CancelledError:
-                for piece in pieces:
-                    session.abandon_piece(piece)
-                raise
+        finally:
+            self._batches.discard(batch)
 
     def _send_piece(
         self, calls: Calls, start: int, stop: int, piece: Piece, deadline: float
@@ -441,6 +470,8 @@ class Connection(asyncio.BufferedProtocol):
         if session.heard != self._heard:
             self._heard = session.heard
             self._heard_at = self.session.quiet_since = now
+        for batch in self._batches:
+            batch.renew(now)
         counted = now - self._kept_from_reading(now)
         # An answer stands behind the events that come: the state of a listener, above all.
         hears = now - self._heard_at < self._configuration.request_timeout
@@ -707,7 +738,6 @@ class Driver:
                 connections += self._second(server)
         except TransportError as error:
             return [error] * count
-        deadline = min(deadline, clock() + self._configuration.request_timeout)
         results = [NO_ANSWER] * count
         if len(connections) == 1:  # as above
             await connections[0].request_many(calls, deadline, results, 0, count)

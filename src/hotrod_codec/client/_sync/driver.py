@@ -325,29 +325,46 @@ class _Run:
     """Many requests on one connection, as many at once as fit into the window.
 
     Args:
+        deadline: For everything.
+        limit: How many seconds there may be from one answer to the next.
         results: Where the answers go, each to its place.
         start, end: Which of `calls` they are.
 
     Attributes:
-        deadline: For all answers.
+        deadline: For the next answer, once it was renewed.
     """
+
+    deadline: float
 
     def __init__(
         self,
         connection: Connection,
         calls: Calls,
+        deadline: float,
+        limit: float,
         results: list[Any],
         start: int,
         end: int,
     ) -> None:
         self.connection = connection
         self._calls = calls
-        self.deadline = 0.0
+        self._last = deadline
+        self._limit = limit
         self._results = results
         self._start = self._next = start
         self._end = end
         self._left = end - start
         self._open_bytes = 0
+
+    def renew(self) -> None:
+        """The time for the next answer begins."""
+        self._progress = self.connection.session.progress
+        self.deadline = min(self._last, clock() + self._limit)
+
+    def _receive(self) -> None:
+        self.connection._receive(self.deadline)
+        if self.connection.session.progress != self._progress:
+            self.renew()
 
     def _whole(self, piece: Piece) -> None:
         self._left -= piece.count
@@ -387,14 +404,14 @@ class _Run:
 
     def take(self) -> bool:
         """Take in what comes; whether there is something left to do."""
-        self.connection._receive(self.deadline)
+        self._receive()
         return self._left > 0
 
     def take_much(self) -> bool:
         """As `take`, until something may be sent."""
         more = self._next < self._end
         while self._left and not (more and self._open_bytes <= _WINDOW // 2):
-            self.connection._receive(self.deadline)
+            self._receive()
         return self._left > 0
 
     def fail(self, error: Exception) -> None:
@@ -407,15 +424,15 @@ class _Run:
         self._left = 0
 
 
-def _with_news(runs: list[_Run], deadline: float) -> list[_Run]:
-    """Those for which something has come, so that none waits for the server of another; all when
-    the time is over."""
+def _with_news(runs: list[_Run]) -> list[_Run]:
+    """Those for which something has come, so that none waits for the server of another; or those
+    whose time is over."""
     found = [run for run in runs if run.connection.holds_bytes()]
     if not found:
-        left = max(0.0, deadline - clock())
+        left = max(0.0, min(run.deadline for run in runs) - clock())
         numbers = _readable([run.connection for run in runs], left)
         found = [run for run in runs if run.connection.fileno() in numbers]
-    return found or list(runs)
+    return found or [run for run in runs if run.deadline <= clock()]
 
 
 class _Place:
@@ -619,6 +636,7 @@ class Driver:
         Args:
             deadline: For everything together; answers may take request_timeout.
         """
+        limit = self._configuration.request_timeout
         answers: dict[ServerAddress, list[Any]] = {}
         runs: list[_Run] = []
         try:
@@ -638,10 +656,9 @@ class Driver:
                 for i, connection in enumerate(connections, 1):
                     end = count * i // len(connections)
                     connection.at_rest = False
-                    runs.append(_Run(connection, calls, results, start, end))
+                    runs.append(_Run(connection, calls, deadline, limit, results, start, end))
                     start = end
-            # From now on: to connect to one server may have taken long.
-            self._perform(runs, min(deadline, clock() + self._configuration.request_timeout))
+            self._perform(runs)
             for run in runs:
                 run.connection.at_rest = True
         except BaseException:
@@ -666,13 +683,13 @@ class Driver:
                 self._alone_until[server] = clock() + timeout
             return []
 
-    def _perform(self, runs: list[_Run], deadline: float) -> None:
-        for run in runs:
-            run.deadline = deadline
+    def _perform(self, runs: list[_Run]) -> None:
+        for run in runs:  # from now on: to connect to one server may have taken long
+            run.renew()
         going = [run for run in runs if self._goes_on(run, run.go_on)]
         while going:
             alone = len(going) == 1
-            for run in list(going) if alone else _with_news(going, deadline):
+            for run in list(going) if alone else _with_news(going):
                 take = run.take_much if alone else run.take
                 if not (self._goes_on(run, take) and self._goes_on(run, run.go_on)):
                     going.remove(run)
