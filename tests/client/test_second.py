@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -11,8 +12,18 @@ import pytest
 
 from client.both import KINDS, connect
 from client.relay import until
-from hotrod_codec import AsyncClient, EmbeddedServer, Op, ServerAddress, ServerError, Status
-from hotrod_codec.client.cluster import SHARED_FROM
+from hotrod_codec import (
+    AsyncClient,
+    EmbeddedServer,
+    Op,
+    RequestTimeoutError,
+    ServerAddress,
+    ServerError,
+    Status,
+)
+from hotrod_codec.client._sync.driver import _Run
+from hotrod_codec.client.cluster import SHARED_FROM, Calls
+from hotrod_codec.client.session import Header
 
 KEYS = [f"key {i}" for i in range(2 * SHARED_FROM)]
 HALF = sum(len(key) for key in KEYS) // 2
@@ -134,6 +145,35 @@ def test_late_answers_are_not_taken_for_others(
         server.faults.delay(seconds, op=Op.GET, times=20)
         assert cache.get_many(KEYS) == KEYS
         assert cache.get_many(KEYS[::-1]) == KEYS[::-1]
+
+
+def test_a_silent_server(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    """One wait for both halves, not one after the other."""
+    cache = with_second(server, make(server, request_timeout=1, max_retries=0))
+    server.faults.silence()
+    start = time.monotonic()
+    with pytest.raises(RequestTimeoutError):
+        cache.get_many(KEYS)
+    assert time.monotonic() - start < 1.9
+    server.faults.clear()
+    assert cache.get_many(KEYS) == KEYS
+
+
+def test_what_came_while_the_other_half_was_read_is_not_late(server: EmbeddedServer) -> None:
+    with connect("sync", server.uri) as client:
+        state = filled(client)._state
+        driver = client._dispatcher.driver
+        keys = [key.encode() for key in KEYS]
+        calls = Calls(Op.GET, state, Header("default"), keys, keys)
+        results: list[Any] = [None] * len(KEYS)
+        connection = driver.acquire(server.address, time.monotonic() + 5)
+        run = _Run(connection, calls, time.monotonic() + 10, 0.1, results, 0, len(KEYS))
+        run.renew()
+        assert run.go_on()
+        time.sleep(0.3)
+        assert not run.take_much()
+        assert results == keys
+        driver.release(connection)
 
 
 def test_a_server_that_comes_back(server: EmbeddedServer, make: Callable[..., Any]) -> None:

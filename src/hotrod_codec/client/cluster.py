@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
 
 from hotrod_codec import CacheEncoder, HashWheel, segment_of, split_by_owner
+from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import Header, Into, NotSentError, name_of
 from hotrod_codec.errors import (
@@ -366,7 +367,8 @@ class Calls:
         if self.op is Op.GET:
             # As many as there would be if all were as the first: seldom too many, and quickly said.
             some = part[: max(1, size // (_HEAD + len(part[0])))]
-            total = _HEAD * len(some) + sum(map(len, some))
+            length = total_size(some) if isinstance(some, list) else -1
+            total = _HEAD * len(some) + (length if length >= 0 else sum(map(len, some)))
             if total <= size:
                 return start + len(some), total
             sizes = [_HEAD + len(key) for key in part]

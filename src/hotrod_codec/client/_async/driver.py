@@ -63,7 +63,7 @@ _BLOCK: Final = 2**16
 _GOODBYE: Final = 1.0
 """Seconds that the other side of TLS has to say goodbye."""
 
-_PIECE: Final = 2**14
+_PIECE: Final = 2**15
 """Bytes of requests that are written at once when there are many."""
 
 _PING: Final = Header("")

@@ -66,7 +66,7 @@ _WINDOW: Final = 2**16
 """Bytes of requests that wait for answers when many are sent at once. The buffers of the system
 hold so much: sending never waits for a server that waits for us to read."""
 
-_PIECE: Final = 2**14
+_PIECE: Final = 2**15
 """Bytes of requests that are written at once when there are many."""
 
 _LOST_NEWS: Final = 0.5
@@ -250,6 +250,10 @@ class Connection(Line):
         """Whether TLS has read what the socket does not show any more."""
         return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
+    def has_news(self) -> bool:
+        """Whether there is something to take in, or the end."""
+        return self.holds_bytes() or bool(_readable([self._sock]))
+
     def _ping(self, seconds: float) -> None:
         slot = Slot()
         deadline = clock() + seconds
@@ -409,6 +413,8 @@ class _Run:
 
     def take_much(self) -> bool:
         """As `take`, until something may be sent."""
+        if self.deadline <= clock() and self.connection.has_news():
+            self.renew()  # others were read meanwhile
         more = self._next < self._end
         while self._left and not (more and self._open_bytes <= _WINDOW // 2):
             self._receive()
@@ -688,7 +694,9 @@ class Driver:
             run.renew()
         going = [run for run in runs if self._goes_on(run, run.go_on)]
         while going:
-            alone = len(going) == 1
+            # Those of one server are read one after the other: to look which one has news takes
+            # longer, and there is none that would wait for another's.
+            alone = len({run.connection.server for run in going}) == 1
             for run in list(going) if alone else _with_news(going):
                 take = run.take_much if alone else run.take
                 if not (self._goes_on(run, take) and self._goes_on(run, run.go_on)):
