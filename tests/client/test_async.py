@@ -356,6 +356,35 @@ def test_another_cluster_for_all_loops_and_threads(server: EmbeddedServer) -> No
                 thread.join(20)
 
 
+async def _abort_all(client: AsyncClient, loop: asyncio.AbstractEventLoop) -> None:
+    for connection in list(client._dispatcher.driver._homes[loop].all):
+        connection.abort("by a test")
+        await connection.gone()
+
+
+def test_another_loop_ends_while_the_client_is_closed(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a look at it and what it is told."""
+
+    async def use(client: AsyncClient) -> None:
+        await client.cache().put("a", "A")
+
+    async def main() -> None:
+        client = AsyncClient(server.uri)
+        other = asyncio.new_event_loop()
+        await asyncio.to_thread(other.run_until_complete, use(client))
+        await use(client)
+        await asyncio.to_thread(other.run_until_complete, _abort_all(client, other))
+        other.close()
+        monkeypatch.setattr(other, "is_closed", lambda: False)
+        await client.close()
+        monkeypatch.undo()
+
+    asyncio.run(main())
+    until(lambda: server.connections == 0)
+
+
 @pytest.mark.parametrize(
     ("op", "begin"),
     [

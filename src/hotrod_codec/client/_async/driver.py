@@ -896,8 +896,9 @@ class Driver:
         for loop, home in homes.items():
             if loop is here:
                 await _close(home)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(_abort, home)
+            else:
+                with contextlib.suppress(RuntimeError):  # as in `retain`
+                    loop.call_soon_threadsafe(_abort, home)
 
     def after_fork(self) -> None:
         """The parent goes on with what there was; it must not be touched here."""
