@@ -102,6 +102,9 @@ class Survivor:
         self.cache = self.client.cache("octets", keys=BYTES, values=BYTES)
         self.keys = [b"%s %s %d" % (key, kind.encode(), i) for i in range(500)]
         self.entries = {k: k for k in self.keys}
+        # Nodes of 9.4 have 50 threads for each other. Puts that listeners hear of take one and wait
+        # for another node's: of many at once, all may wait for each other, and none is answered.
+        self.at_once = 40 if settings.get("legacy_server") else len(self.keys)
         self.cache.put_all(self.entries)
         self.events = stack.enter_context(self.cache.add_listener())
         self.iteration = self.cache.entries(batch_size=10)
@@ -134,7 +137,8 @@ class Survivor:
         assert cache.get(keys[0]) is None
         cache.put(keys[0], b"v")
         assert cache.get(keys[0]) == b"v"
-        cache.put_many(self.entries)
+        for i in range(0, len(keys), self.at_once):
+            cache.put_many((key, key) for key in keys[i : i + self.at_once])
         assert cache.get_many(keys) == keys
         assert cache.get_all(keys) == self.entries
         assert dict(cache.entries(batch_size=100)).items() >= self.entries.items()
