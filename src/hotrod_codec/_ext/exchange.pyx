@@ -298,6 +298,17 @@ cdef class Exchange:
         return 0
 
 
+cdef inline object server_of(routing, key):
+    """Where a request goes; None: to nobody in particular. As Cluster.choose, if no server has
+    failed."""
+    server = routing.only
+    if server is None and key is not None:
+        owners = routing.owners_of(key)
+        if owners:
+            server = owners[0]
+    return server
+
+
 @cython.final
 cdef class Current:
     """Where a client was used last.
@@ -345,11 +356,7 @@ cdef class Way:
             place = self.current.place
         if place is not None and not self.failed and place.runs():
             routing = state.routing
-            server = routing.only
-            if server is None and key is not None:
-                owners = routing.owners_of(key)
-                if owners:
-                    server = owners[0]
+            server = server_of(routing, key)
             exchange = PyDict_GetItemWithError(place.exchanges, server)
             if exchange is not NULL and (<Exchange>exchange).takes():
                 answer = Answer.__new__(Answer)
@@ -895,11 +902,7 @@ cdef class Direct:
         cdef double now
         if not self.failed:
             routing = state.routing
-            server = routing.only
-            if server is None and key is not None:
-                owners = routing.owners_of(key)
-                if owners:
-                    server = owners[0]
+            server = server_of(routing, key)
             with cython.critical_section(self.pools):  # as other threads change it
                 pool = self.pools.get(server)
             if pool is not None and pool.idle:
