@@ -149,12 +149,12 @@ def test_late_answers_are_not_taken_for_others(
 
 def test_a_silent_server(server: EmbeddedServer, make: Callable[..., Any]) -> None:
     """One wait for both halves, not one after the other."""
-    cache = with_second(server, make(server, request_timeout=1, max_retries=0))
+    cache = with_second(server, make(server, request_timeout=4, max_retries=0))
     server.faults.silence()
     start = time.monotonic()
     with pytest.raises(RequestTimeoutError):
         cache.get_many(KEYS)
-    assert time.monotonic() - start < 1.9
+    assert time.monotonic() - start < 7.5  # two waits are 8
     server.faults.clear()
     assert cache.get_many(KEYS) == KEYS
 
