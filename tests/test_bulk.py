@@ -108,6 +108,15 @@ def read_in_pieces(
     return out
 
 
+def as_batch(entries: list[tuple[bytes, bytes]]) -> EntryBatch:
+    frame = encode_response("get_all", message_id=1, entries=entries)
+    response = decode_response(frame, RequestContext("get_all"), into="batch")
+    assert response is not None
+    batch = response.entries
+    assert isinstance(batch, EntryBatch)
+    return batch
+
+
 def outcome(call: Any) -> Any:
     """The result, or the error in a form that compares."""
     try:
@@ -761,3 +770,80 @@ class TestIteratedEntry:
             entry.__init__(b"x", ())
         hollow = IteratedEntry.__new__(IteratedEntry)
         assert tuple(hollow) == (b"", (), None)
+
+
+class TestPutFound:
+    """The values that a batch has under keys, in the places of these."""
+
+    @quick
+    @given(
+        entries=st.lists(st.tuples(strategies.data, strategies.data), max_size=30),
+        others=st.lists(strategies.data, max_size=10),
+        drawn=st.data(),
+    )
+    def test_is_what_a_dict_gives(
+        self, entries: list[tuple[bytes, bytes]], others: list[bytes], drawn: st.DataObject
+    ) -> None:
+        known = [key for key, _ in entries]
+        keys = drawn.draw(st.lists(st.sampled_from([*known, *others, b""]), max_size=40))
+        start = drawn.draw(st.integers(0, 5))
+        room = start + len(keys) + drawn.draw(st.integers(0, 3))
+        order = drawn.draw(st.one_of(st.none(), st.permutations(range(room))))
+        batch, plain = as_batch(entries), dict(entries)  # of several the last counts in both
+        values: list[Any] = ["as it was"] * room
+        expected = list(values)
+        for place, key in enumerate(keys, start):
+            if key in plain:
+                expected[place if order is None else order[place]] = plain[key]
+        asked = set(keys)
+        assert bulk.put_found(batch, keys, values, start, order) == len(plain.keys() - asked)
+        assert values == expected
+
+    @pytest.mark.parametrize("size", [1, 3, 7, 8, 9, 16, 20, 100])
+    def test_keys_that_differ_in_one_byte(self, size: int) -> None:
+        keys = [
+            bytes(size)[:at] + bytes([byte]) + bytes(size)[at + 1 :]
+            for at in range(size)
+            for byte in range(1, 256)
+        ]
+        batch = as_batch([(key, key[::-1]) for key in keys])
+        values: list[Any] = [None] * len(keys)
+        assert bulk.put_found(batch, keys, values, 0) == 0
+        assert values == [key[::-1] for key in keys]
+
+    def test_of_a_slice_only_what_is_in_it(self) -> None:
+        batch = as_batch(ENTRIES)[3::7]
+        keys = [key for key, _ in ENTRIES]
+        values: list[Any] = [None] * len(keys)
+        assert bulk.put_found(batch, keys, values, 0) == 0
+        assert values == [v if i % 7 == 3 else None for i, (_, v) in enumerate(ENTRIES)]
+        assert bulk.put_found(batch, keys[:100], values, 0) == len(batch) - 14
+
+    @pytest.mark.parametrize(
+        ("keys", "places", "start", "order", "error", "text"),
+        [
+            ([b"a"], 0, 0, None, ValueError, "no 1 places behind 0"),
+            ([b"a"], 3, 3, None, ValueError, "no 1 places behind 3"),
+            ([b"a"], 3, -1, None, ValueError, "behind -1"),
+            ([b"a", b"b"], 3, 0, [1], ValueError, "no 2 places"),
+            ([b"a"], 3, 0, [3], IndexError, "order: 3 is none of 3 places"),
+            ([b"a"], 3, 0, [-1], IndexError, "order: -1"),
+            (["a"], 3, 0, None, TypeError, "wants bytes, got str"),
+            ([bytearray(b"a")], 3, 0, None, TypeError, "wants bytes, got bytearray"),
+        ],
+    )
+    def test_what_makes_no_sense(
+        self, keys: Any, places: int, start: int, order: Any, error: Any, text: str
+    ) -> None:
+        values: list[Any] = [None] * places
+        with pytest.raises(error, match=text):
+            bulk.put_found(as_batch([(b"a", b"1")]), keys, values, start, order)
+        assert values == [None] * places
+
+    def test_no_entries_of_iterations(self) -> None:
+        entries = [(b"k", (b"v",), None)]
+        frame = encode_response("iteration_next", finished_segments=[], entries=entries)
+        response = decode_response(frame, RequestContext("iteration_next"), into="batch")
+        batch = response.entries  # type: ignore[union-attr]
+        with pytest.raises(ValueError, match="pairs"):
+            bulk.put_found(batch, [b"k"], [None], 0)

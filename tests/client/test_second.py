@@ -30,13 +30,20 @@ HALF = sum(len(key) for key in KEYS) // 2
 """Bytes that half of the requests have at least."""
 
 
+@pytest.fixture(params=[Op.GET, Op.GET_ALL], ids=["get", "get_all"])
+def op(request: pytest.FixtureRequest) -> Op:
+    """What keys are asked for by; in version 2.0 there is no GET_ALL."""
+    return Op(request.param)
+
+
 @pytest.fixture(params=KINDS)
-def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+def make(request: pytest.FixtureRequest, op: Op) -> Iterator[Callable[..., Any]]:
     """Makes clients, and closes them."""
     made: list[Any] = []
 
     def make(server: EmbeddedServer, **settings: Any) -> Any:
-        made.append(connect(request.param, server.uri, **settings))
+        version = "2.0" if op is Op.GET else "auto"
+        made.append(connect(request.param, server.uri, protocol_version=version, **settings))
         return made[-1]
 
     yield make
@@ -64,12 +71,13 @@ def with_second(server: EmbeddedServer, client: Any) -> Any:
     return cache
 
 
-def test_half_goes_by_each(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+def test_half_goes_by_each(server: EmbeddedServer, make: Callable[..., Any], op: Op) -> None:
     cache = with_second(server, make(server))
-    before = received(server)
+    before, asked = received(server), server.requests[op]
     assert cache.get_many([*KEYS, "none"]) == [*KEYS, None]
     assert cache.get_many(reversed(KEYS)) == KEYS[::-1]
     assert all(more - less > 2 * HALF for less, more in zip(before, received(server), strict=True))
+    assert server.requests[op] - asked == (4 * SHARED_FROM + 1 if op is Op.GET else 5 + 4)
     assert server.connections == 2
 
 
@@ -117,32 +125,33 @@ def test_a_pool_of_one(server: EmbeddedServer) -> None:
 
 @pytest.mark.parametrize("at", [0, 3, 9])
 def test_either_connection_is_lost(
-    server: EmbeddedServer, make: Callable[..., Any], at: int
+    server: EmbeddedServer, make: Callable[..., Any], op: Op, at: int
 ) -> None:
     cache = with_second(server, make(server))
     for _ in range(6):
-        server.faults.cut(at, op=Op.GET)
+        server.faults.cut(at, op=op)
         assert cache.get_many(KEYS) == KEYS
     assert cache.get_many(KEYS) == KEYS
     until(lambda: server.connections == 2)
 
 
-def test_errors_of_either_half(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+def test_errors_of_either_half(server: EmbeddedServer, make: Callable[..., Any], op: Op) -> None:
     cache = with_second(server, make(server))
     for key in (0, len(KEYS) - 1):
         order = [*KEYS[key:], *KEYS[:key]]
-        server.faults.status(Status.SERVER_ERROR, "broken", op=Op.GET)
+        for each in {op, Op.GET}:
+            server.faults.status(Status.SERVER_ERROR, "broken", op=each)
         with pytest.raises(ServerError, match="broken"):
             cache.get_many(order)
         assert cache.get_many(order) == order
 
 
 def test_late_answers_are_not_taken_for_others(
-    server: EmbeddedServer, make: Callable[..., Any]
+    server: EmbeddedServer, make: Callable[..., Any], op: Op
 ) -> None:
     cache = with_second(server, make(server, request_timeout=0.3))
     for seconds in (0.5, 0.4):
-        server.faults.delay(seconds, op=Op.GET, times=20)
+        server.faults.delay(seconds, op=op, times=20 if op is Op.GET else 2)
         assert cache.get_many(KEYS) == KEYS
         assert cache.get_many(KEYS[::-1]) == KEYS[::-1]
 

@@ -45,6 +45,8 @@ LEGACY = "9.4.19.Final"
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "tester", "secret"
+READER = "reader"
+"""Who may read single entries of the cache `guarded`; with PASSWORD, too."""
 TOKEN = "token-of-the-tester"
 STORE_PASSWORD = "changeit"
 _STORE = ("-storetype", "PKCS12", "-storepass", STORE_PASSWORD)
@@ -227,7 +229,14 @@ def _free_ports(count: int) -> int:
     raise LaunchError(f"found no {count} neighbouring free ports on {HOST}")
 
 
-def _cache_elements(cluster: bool) -> str:
+_ROLES = (
+    "<security><authorization><identity-role-mapper/>"
+    '<role name="admin" permissions="ALL"/><role name="reader" permissions="READ"/>'
+    "</authorization></security>"
+)
+
+
+def _cache_elements(cluster: bool, roles: bool) -> str:
     """The caches of a full server, the same as those of Legacy.java and some more."""
 
     def cache(name: str, media_type: str, *, kind: str = "distributed", **more: str) -> str:
@@ -259,6 +268,9 @@ def _cache_elements(cluster: bool) -> str:
         cache("tx", octets, inside=transactional("NON_XA", "PESSIMISTIC")),
         cache("xa", octets, inside=transactional("FULL_XA", "OPTIMISTIC")),
     ]
+    if roles:
+        for_them = '<security><authorization roles="admin reader"/></security>'
+        elements.append(cache("guarded", octets, inside=for_them))
     if cluster:
         elements += [
             cache("segments20", octets, segments="20"),
@@ -625,12 +637,14 @@ class Infinispan:
                 f"{self._identity()}{self._users(folder)}"
                 "</security-realm></security-realms></security>"
             )
+        roles = self._auth and not self._certificates and not self._introspection
         configuration = _filled(
             "infinispan.xml",
             schema=".".join(self.version.split(".")[:2]),
             stack=stack,
             transport=transport,
-            caches=_cache_elements(bool(cluster)),
+            roles=_ROLES if roles else "",
+            caches=_cache_elements(bool(cluster), roles),
             port=port,
             realm=realm,
             security_realm=security_realm,
@@ -667,8 +681,10 @@ class Infinispan:
             )
         if not self._auth:
             return ""
-        (folder / "conf" / "users.properties").write_text(f"{USER}={PASSWORD}\n")
-        (folder / "conf" / "groups.properties").write_text(f"{USER}=admin\n")
+        (folder / "conf" / "users.properties").write_text(
+            f"{USER}={PASSWORD}\n{READER}={PASSWORD}\n"
+        )
+        (folder / "conf" / "groups.properties").write_text(f"{USER}=admin\n{READER}=reader\n")
         return (
             '<properties-realm groups-attribute="Roles">'
             '<user-properties path="users.properties" plain-text="true"/>'

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from client.both import KINDS, connect
-from hotrod_codec import AuthenticationError, TransportError, Version
+from hotrod_codec import AuthenticationError, ServerError, TransportError, Version
 from hotrod_codec.marshallers import BYTES
 from integration.conftest import Servers
-from integration.infinispan import PASSWORD, SASL_MECHANISMS, TOKEN, USER
+from integration.infinispan import PASSWORD, READER, SASL_MECHANISMS, TOKEN, USER
 from integration.peers import Target
 
 LEGACY = ["DIGEST-MD5", "CRAM-MD5"]
@@ -149,3 +149,31 @@ def test_a_token_is_enough(token_taker: Any, target: Target, kind: str, key: byt
     assert "sw0rdfish" not in str(caught.value)
     with pytest.raises(AuthenticationError, match="without TLS"):
         check(kind, token_taker, target, key, token=TOKEN)
+
+
+@pytest.mark.versions(since=Version.V2_1, legacy=False, embedded=False)
+def test_who_may_read_entries_but_not_many(
+    guarded: Any, target: Target, kind: str, key: bytes
+) -> None:
+    keys = [key + b"%d" % i for i in range(300)]
+    settings: dict[str, Any] = {
+        "addresses": [guarded.addresses[0]],
+        "protocol_version": target.version,
+        "password": PASSWORD,
+        "sasl_server_name": "hotrod-codec",
+    }
+    with (
+        connect(kind, username=USER, **settings) as owner,
+        connect(kind, username=READER, **settings) as reader,
+    ):
+        whole = owner.cache("guarded", keys=BYTES, values=BYTES)
+        whole.put_all((key, key) for key in keys)
+        cache = reader.cache("guarded", keys=BYTES, values=BYTES)
+        for _ in range(3):
+            assert cache.get_many([*keys, b"none"]) == [*keys, None]
+        assert whole.get_all(keys) == {key: key for key in keys}
+        with pytest.raises(ServerError, match="BULK_READ"):
+            cache.get_all(keys)
+        with pytest.raises(ServerError, match="WRITE"):
+            cache.put(key, b"v")
+        assert reader._dispatcher.cluster.cache("guarded").refuses_many

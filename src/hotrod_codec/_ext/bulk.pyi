@@ -93,3 +93,12 @@ class EntryBatch:
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __reduce__(self) -> tuple[Any, ...]: ...
+
+def put_found(
+    batch: EntryBatch,
+    keys: list[bytes],
+    values: list[Any],
+    start: int,
+    order: list[int] | None = None,
+    /,
+) -> int: ...

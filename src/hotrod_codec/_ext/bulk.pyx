@@ -13,7 +13,7 @@ from cpython.bytes cimport (
 from cpython.buffer cimport (
     PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -1018,6 +1018,11 @@ cdef class EntryBatch:
         hr_get_metadata(data + row[2 * self.table.parts], data + row[0], m)
         return True
 
+    cdef bytes value_at(self, Py_ssize_t i):
+        """The value of entry `i`, which is a pair."""
+        cdef hr_slice part = part_at(self.table, self.first + i * self.stride + 2)
+        return (<char *>part.data)[:part.len]
+
     cdef BytesColumn column(self, size_t part):
         return new_column(self.table, self.first + 2 * part, self.stride, self.count)
 
@@ -1200,3 +1205,119 @@ cdef class _Items:
         if type(self.owner) is EntryBatch:
             return (<EntryBatch>self.owner).at(i)
         return (<BytesColumn>self.owner).at(i)
+
+
+# ---- entries by their keys -----------------------------------------------------------------------
+
+cdef extern from *:
+    """
+    static inline uint64_t hr_mixed(uint64_t hash, uint64_t part)
+    {
+        hash ^= part;
+        hash = (hash ^ (hash >> 32)) * UINT64_C(0x9E3779B97F4A7C15);
+        return hash ^ (hash >> 32);
+    }
+
+    /* With a seed that nobody else knows, nobody can make many keys of the same hash. */
+    static inline uint32_t hr_hash_of_slice(uint64_t seed, hr_slice s)
+    {
+        uint64_t hash = seed ^ s.len, part = 0;
+        size_t i;
+        for (i = 0; i + 8 <= s.len; i += 8) {
+            memcpy(&part, s.data + i, 8);
+            hash = hr_mixed(hash, part);
+        }
+        if (i == s.len)
+            return (uint32_t)hash;
+        if (s.len >= 8) {
+            memcpy(&part, s.data + s.len - 8, 8);
+        } else {
+            memcpy(&part, s.data, s.len);
+        }
+        return (uint32_t)hr_mixed(hash, part);
+    }
+
+    #define HR_FOUND (UINT32_C(1) << 31)
+    """
+    const uint32_t FOUND "HR_FOUND"
+    uint32_t hr_hash_of_slice(uint64_t seed, hr_slice s) noexcept
+
+cdef uint64_t SEED = <uint64_t>hash("keys of a batch")
+
+
+cdef struct Slot:
+    uint32_t hash
+    uint32_t number  # of an entry + 1, and FOUND; 0: the slot is free
+
+
+cdef inline Slot *slot_of(EntryBatch batch, Slot *slots, size_t mask, hr_slice key,
+                          uint32_t hashed) noexcept:
+    """Where a key is, or may be put."""
+    cdef size_t i = hashed & mask
+    cdef hr_slice other
+    while slots[i].number:
+        if slots[i].hash == hashed:
+            other = part_at(batch.table,
+                            batch.first + ((slots[i].number & ~FOUND) - 1) * batch.stride)
+            if other.len == key.len and not memcmp(other.data, key.data, key.len):
+                break
+        i = (i + 1) & mask
+    return &slots[i]
+
+
+def put_found(EntryBatch batch not None, list keys not None, list values not None,
+              Py_ssize_t start, list order=None, /):
+    """Put the values that a batch has under keys into their places.
+
+    Args:
+        batch: Entries as of GET_ALL; of a key that comes twice the last value counts.
+        keys: bytes objects.
+        values: Where they go. A key that is not in the batch leaves its place as it is.
+        start, order: The place of the value under ``keys[i]`` is ``start + i``, or what `order` has
+            there.
+
+    Returns:
+        How many keys the batch has that are not among these.
+    """
+    cdef Py_ssize_t i, place, count = len(keys)
+    cdef size_t mask = 1
+    cdef Slot *slots
+    cdef Slot *slot
+    cdef hr_slice key
+    cdef uint32_t hashed
+    cdef Py_ssize_t others = 0
+    if batch.is_iterated() or batch.count >= <Py_ssize_t>FOUND:
+        raise ValueError("batch: wants pairs of key and value, and not 2^31 of them")
+    if start < 0 or start + count > len(values if order is None else order):
+        raise ValueError(f"start: there are no {count} places behind {start}")
+    while mask < 2 * <size_t>batch.count:
+        mask *= 2
+    slots = <Slot *>PyMem_RawCalloc(mask, sizeof(Slot))
+    if slots is NULL:
+        raise MemoryError
+    mask -= 1
+    try:
+        for i in range(batch.count):
+            key = part_at(batch.table, batch.first + i * batch.stride)
+            hashed = hr_hash_of_slice(SEED, key)
+            slot = slot_of(batch, slots, mask, key, hashed)
+            others += slot.number == 0
+            slot.hash, slot.number = hashed, <uint32_t>(i + 1)
+        for i in range(count):
+            item = keys[i]
+            if type(item) is not bytes:
+                raise TypeError(f"keys: wants bytes, got {type(item).__name__}")
+            key = hr_slice(<const uint8_t *>PyBytes_AS_STRING(item),
+                           <size_t>PyBytes_GET_SIZE(item))
+            slot = slot_of(batch, slots, mask, key, hr_hash_of_slice(SEED, key))
+            if not slot.number:
+                continue
+            others -= not slot.number & FOUND
+            slot.number |= FOUND
+            place = start + i if order is None else order[start + i]
+            if not 0 <= place < len(values):
+                raise IndexError(f"order: {place} is none of {len(values)} places")
+            values[place] = batch.value_at((slot.number & ~FOUND) - 1)
+    finally:
+        PyMem_RawFree(slots)
+    return others

@@ -44,6 +44,7 @@ __all__ = [
     "Routing",
     "Statement",
     "end_of_piece",
+    "length_of",
     "may_retry",
 ]
 
@@ -254,6 +255,8 @@ class CacheState:
         known: Whether the server was asked for the cache, so that the next two are known.
         key_type, value_type: How the server stores; None: it did not say.
         version: The protocol version of the answer that said so.
+        value_size: About how long its values are, in bytes; None: nobody has seen enough of them.
+        refuses_many: Whether its server refused to read many keys by one request.
     """
 
     name: str
@@ -263,6 +266,16 @@ class CacheState:
     key_type: MediaType | None = None
     value_type: MediaType | None = None
     version: Version = Version.V4_1
+    value_size: float | None = None
+    refuses_many: bool = False
+
+    def note_values(self, values: list[bytes | None]) -> None:
+        """These were read of it, None where there is none."""
+        size, found = total_size(values), len(values)
+        if size < 0:
+            size, found = total_size(values, none=True), found - values.count(None)
+        if found:
+            self.value_size = size / found
 
 
 class Call:
@@ -360,6 +373,16 @@ class Calls:
             into=self.into,
         )
 
+    @property
+    def is_worth_a_second(self) -> bool:
+        """Whether a second connection for half of them is of use, if all are for one server."""
+        count = len(self.items)
+        if count < 2 or self.op not in READS:
+            return False
+        if self.op is Op.GET_ALL:
+            count = sum(len(fields["keys"]) for fields in self.items)
+        return count >= SHARED_FROM
+
     def cut(self, start: int, count: int, size: int) -> tuple[int, int]:
         """Where to end a piece that begins at `start`: at most so many requests, and of so many
         bytes unless it is one alone. Beside it, about how many bytes they are."""
@@ -367,13 +390,14 @@ class Calls:
         if self.op is Op.GET:
             # As many as there would be if all were as the first: seldom too many, and quickly said.
             some = part[: max(1, size // (_HEAD + len(part[0])))]
-            length = total_size(some) if isinstance(some, list) else -1
-            total = _HEAD * len(some) + (length if length >= 0 else sum(map(len, some)))
+            total = _HEAD * len(some) + length_of(some)
             if total <= size:
                 return start + len(some), total
             sizes = [_HEAD + len(key) for key in part]
         elif self.op is Op.PUT:
             sizes = [_HEAD + len(key) + len(value) for key, value in part]
+        elif self.op is Op.GET_ALL:
+            sizes = [_HEAD + length_of(fields["keys"]) for fields in part]
         else:
             sizes = [_HEAD + len(f["key"]) if "key" in f else _LONG for f in part]
         ends = list(accumulate(sizes))
@@ -391,6 +415,12 @@ class Calls:
             encoder.encode(self.op, message_id, **fields)
             for message_id, fields in enumerate(items, first_id)
         )
+
+
+def length_of(column: Sequence[bytes]) -> int:
+    """How many bytes there are in it, be it bytes or something like it."""
+    size = total_size(column) if isinstance(column, list) else -1
+    return sum(map(len, column)) if size < 0 else size
 
 
 def end_of_piece(ends: Sequence[int], start: int, last: int, size: int) -> int:

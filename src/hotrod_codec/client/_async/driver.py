@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from hotrod_codec import Response
 from hotrod_codec._ext.exchange import Current, Place, Turns
 from hotrod_codec.client._async.shortcut import Ask, Shortcut
-from hotrod_codec.client.cluster import READS, SHARED_FROM, CacheState, Call, Calls, Cluster
+from hotrod_codec.client.cluster import CacheState, Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
     NO_ANSWER,
@@ -734,7 +734,7 @@ class Driver:
         count = len(calls)
         try:
             connections = [await self.acquire(server, deadline)]
-            if count >= SHARED_FROM and calls.op in READS:
+            if calls.is_worth_a_second:
                 connections += self._second(server)
         except TransportError as error:
             return [error] * count

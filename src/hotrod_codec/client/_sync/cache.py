@@ -21,9 +21,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from hotrod_codec import EntryBatch, Response, segments_of
+from hotrod_codec._ext.bulk import put_found
 from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.client._sync.batches import unbatched
 from hotrod_codec.client._sync.dispatch import Dispatcher
+from hotrod_codec.client._sync.driver import clock
 from hotrod_codec.client._sync.following import QueryListener
 from hotrod_codec.client._sync.iteration import KEYS_ONLY, Iteration
 from hotrod_codec.client._sync.listeners import Listener, kinds_of
@@ -35,7 +37,7 @@ from hotrod_codec.client._sync.streams import (
     writing,
 )
 from hotrod_codec.client._sync.tasks import execute
-from hotrod_codec.client.cluster import Call, Calls, Statement, end_of_piece
+from hotrod_codec.client.cluster import Call, Calls, Statement, end_of_piece, length_of
 from hotrod_codec.client.config import as_marshaller
 from hotrod_codec.client.queries import Followed, Query, deletes
 from hotrod_codec.client.results import (
@@ -47,7 +49,7 @@ from hotrod_codec.client.results import (
 )
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
 from hotrod_codec.client.statistics import CacheStatistics
-from hotrod_codec.errors import EncodeError
+from hotrod_codec.errors import EncodeError, ServerError
 from hotrod_codec.marshallers import PROTOSTREAM, Marshaller, many_decoder, many_encoder
 from hotrod_codec.ops import Flag, Op, Status, Version
 from hotrod_codec.values import Duration, MediaType, Metadata
@@ -77,7 +79,21 @@ _NUMBER = re.compile("-?[0-9]{1,20}")
 _GET, _PUT = Op.GET, Op.PUT  # an enum's members are found slowly
 _FORCE = Flag.FORCE_RETURN_VALUE
 _MOST_BYTES = 2**20
-"""Keys and values of one request for many; servers take 10 MB by default."""
+"""Keys and values of one request for many; servers take 10 MB by default. As many are wanted in an
+answer at the most, as far as it can be foreseen."""
+
+_MOST_KEYS = 256
+"""Of one request that reads many: more take the server longer, who could answer others meanwhile
+and by a second connection, and the client, who could take in what is there."""
+
+GATHERED_FROM = 128
+"""From how many keys on `get_many` asks for several by one request."""
+
+_LONG_VALUE = 2**12
+"""Bytes of values that are as quickly had by requests of their own."""
+
+# Different keys in these have different bytes, and come back from any storage as they were.
+_AS_WRITTEN = frozenset({"text/plain", "application/octet-stream", "application/x-protostream"})
 
 
 class Cache(Generic[K, V]):
@@ -125,6 +141,7 @@ class Cache(Generic[K, V]):
         self._decode_keys = many_decoder(keys)
         self._decode_values = many_decoder(values)
         self._stored_key: Callable[[K], bytes] | None = None
+        self._keys_return = False  # as they are sent
         self._ready = False
 
     @property
@@ -436,28 +453,51 @@ class Cache(Generic[K, V]):
         wanted = list(keys)
         if not self._ready:
             self._prepare()
-        if self._state.version < Version.V2_1:
-            values = self.get_many(wanted)
-            return {k: v for k, v in zip(wanted, values, strict=True) if v is not None}
         datas = self._encode_keys(wanted)
-        names = dict(zip(datas, wanted, strict=True))
-        if len(names) < len(datas):
-            datas = list(names)
-        parts, goals = self._split(datas, self._places(names.values(), datas), datas)
-        fields = [{"keys": part} for part in parts]
-        calls = Calls(Op.GET_ALL, self._state, self._header, fields, goals, into="dict")
+        places = self._places(wanted, datas)
+        others: list[EntryBatch] = []
+        if self._state.version < Version.V2_1 or total_size(datas) < 0:
+            values = self._each(datas, places)
+        else:
+            values, others, failed = self._gathered(datas, places)
+            if failed is not None:
+                raise failed
+        decoded = self._decode_values(values)
+        if total_size(values) >= 0:
+            return dict(zip(wanted, decoded, strict=True))
         found: dict[K, V] = {}
-        for answer in self._dispatcher.execute_many(calls):
-            if answer is None:
-                continue
-            entries = answer.entries
-            try:
-                named = list(map(names.__getitem__, entries))
-            except KeyError:  # the server writes keys in its own way
-                decode = self._keys.decode
-                named = [names[data] if data in names else decode(data) for data in entries]
-            found.update(zip(named, self._decode_values(list(entries.values())), strict=True))
+        for key, data, value in zip(wanted, values, decoded, strict=True):
+            if data is not None:
+                found[key] = value
+        for batch in others:  # the server writes keys in its own way
+            for data, value in batch.to_list():
+                found[self._keys.decode(data)] = self._decode_value(value)
         return found
+
+    def _gathered(
+        self, datas: list[bytes], places: list[bytes]
+    ) -> tuple[list[bytes | None], list[EntryBatch], Exception | None]:
+        """What is under many keys, some hundred in each request; answers with other keys than
+        those that were asked for; why something is missing, if it is not that there is nothing."""
+        size = self._state.value_size or 1
+        most = min(_MOST_KEYS, max(1, int(_MOST_BYTES / size)))
+        parts, goals, order = self._split(datas, places, datas, most=most)
+        fields = [{"keys": part} for part in parts]
+        calls = Calls(Op.GET_ALL, self._state, self._header, fields, goals, into="batch")
+        answers, _ = self._dispatcher.try_many(calls)
+        values: list[bytes | None] = [None] * len(datas)
+        others: list[EntryBatch] = []
+        failed: Exception | None = None
+        start = 0
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, Exception):
+                if failed is None or isinstance(failed, ServerError):
+                    failed = answer
+            elif answer and put_found(answer.entries, part, values, start, order):
+                others.append(answer.entries)
+            start += len(part)
+        self._state.note_values(values)
+        return values, others, failed
 
     def put_all(
         self,
@@ -483,7 +523,7 @@ class Cache(Generic[K, V]):
             datas, values = list(last), [value for value, _ in last.values()]
             places = [place for _, place in last.values()]
         items = list(zip(datas, values, strict=True))
-        parts, goals = self._split(items, places, datas, values)
+        parts, goals, _ = self._split(items, places, datas, values)
         life = {"lifespan": lifespan, "max_idle": max_idle}
         fields = [{"entries": part, **life} for part in parts]
         self._dispatcher.execute_many(
@@ -504,43 +544,105 @@ class Cache(Generic[K, V]):
         return datas, self._encode_values(values), self._places(keys, datas)
 
     def _split(
-        self, items: list[T], places: list[bytes], *columns: list[bytes]
-    ) -> tuple[list[list[T]], list[bytes | None]]:
-        """What requests about many keys are about, each for one server, and where each goes.
-        Servers close connections for requests that are too long, so a long list becomes several.
+        self, items: list[T], places: list[bytes], *columns: list[bytes], most: int | None = None
+    ) -> tuple[list[list[T]], list[bytes | None], list[int] | None]:
+        """What requests about many keys are about, each for one server; where each goes; the
+        indices of all items in this order, None if it is theirs. Servers close connections for
+        requests that are too long, so a long list becomes several.
 
         Args:
             items: What to say of each key.
             places: Of each what decides where it goes.
             columns: What is sent of each.
+            most: How many keys there may be in a request.
         """
-        long = sum(map(_size, columns)) > _MOST_BYTES
+        long = sum(map(length_of, columns)) > _MOST_BYTES
         parts: list[list[T]] = []
         goals: list[bytes | None] = []
+        order: list[int] | None = None
         for owner, indices in self._state.routing.split(places).items():
             count = len(indices)
-            owned = items if count == len(items) else [items[i] for i in indices]
+            owned = items
+            if count < len(items):
+                owned = [items[i] for i in indices]
+                order = [*(order or ()), *indices]
             ends = (
                 list(accumulate(sum(len(c[i]) for c in columns) for i in indices)) if long else ()
             )
+            # All of about the same length, so that none is waited for in the end.
+            number = 1 if most is None else max(1, -(-count // most))
+            most_here = -(-count // number)
             start = 0
             while start < count:
-                stop = end_of_piece(ends, start, count, _MOST_BYTES) if long else count
+                stop = min(start + most_here, count)
+                if long:
+                    stop = end_of_piece(ends, start, stop, _MOST_BYTES)
                 parts.append(owned[start:stop])
                 goals.append(None if owner is None else places[indices[start]])
                 start = stop
-        return parts, goals
+        return parts, goals, order
 
     def get_many(self, keys: Iterable[K]) -> list[V | None]:
-        """The values under many keys in their order, None where there is none: one request for
-        each, sent side by side without waiting for each other."""
+        """The values under many keys in their order, None where there is none. All requests are
+        sent side by side without waiting for each other: one for each key; or from 128 keys on, if
+        values are short and the server allows it, one for some hundred.
+
+        Hot Rod: GET 0x03, GET_ALL 0x2F.
+        """
         if not self._ready:
             self._prepare()
         wanted = list(keys)
         datas = self._encode_keys(wanted)
         places = self._places(wanted, datas)
+        state = self._state
+        values: list[bytes | None] = []
+        if len(datas) >= GATHERED_FROM and self._may_gather(datas):
+            if state.value_size is None:  # shows in some of them
+                values = self._each(datas[:GATHERED_FROM], places[:GATHERED_FROM])
+                datas, places = datas[GATHERED_FROM:], places[GATHERED_FROM:]
+            if state.value_size is not None and state.value_size <= _LONG_VALUE:
+                values += self._gathered_or_each(datas, places)
+                return list(self._decode_values(values))
+        values += self._each(datas, places)
+        return list(self._decode_values(values))
+
+    def _may_gather(self, datas: list[bytes]) -> bool:
+        """Whether many values may be asked for by one request, and can be told apart."""
+        state = self._state
+        able = state.version >= Version.V2_1 and not state.refuses_many and self._keys_return
+        return able and total_size(datas) >= 0
+
+    def _each(
+        self, datas: list[bytes], places: list[bytes], timeout: float | None = None
+    ) -> list[bytes | None]:
+        """What is under many keys, one request for each."""
         calls = Calls(Op.GET, self._state, self._header, datas, places)
-        return list(self._decode_values(self._dispatcher.execute_many(calls)))
+        values = self._dispatcher.execute_many(calls, timeout)
+        if len(values) >= GATHERED_FROM:
+            self._state.note_values(values)
+        return values
+
+    def _gathered_or_each(
+        self, datas: list[bytes], places: list[bytes]
+    ) -> list[bytes | None]:
+        """What is under many keys, some hundred in each request. Where that cannot be had, as who
+        may read one entry may not read many, one request for each."""
+        deadline = clock() + self._dispatcher.configuration.operation_timeout
+        values, others, failed = self._gathered(datas, places)
+        left = deadline - clock()
+        if failed is not None and (left <= 0 or not isinstance(failed, ServerError)):
+            raise failed
+        if failed is None and not others:
+            return values
+        missing = [i for i, value in enumerate(values) if value is None]
+        more = self._each([datas[i] for i in missing], [places[i] for i in missing], left)
+        for i, value in zip(missing, more, strict=True):
+            values[i] = value
+        if others:  # the server writes keys in its own way
+            self._keys_return = False
+        if failed is not None and "SecurityException" in str(failed):
+            self._state.refuses_many = True
+        return values
 
     def put_many(
         self,
@@ -1032,7 +1134,10 @@ class Cache(Generic[K, V]):
         """Before the first request: ask for the cache, and learn where its keys are."""
         if not self._state.known:
             self._dispatcher.look_up(self._state)
-        self._stored_key = _stored_form(self._keys, self._state.key_type)
+        stored = self._state.key_type
+        self._stored_key = _stored_form(self._keys, stored)
+        sent = self._keys.media_type
+        self._keys_return = sent == stored or sent.name in _AS_WRITTEN
         self._ready = True
 
     def _place(self, key: K, data: bytes) -> bytes:
@@ -1095,12 +1200,6 @@ class Cache(Generic[K, V]):
             # From 4.0 on an empty value and none can be told from each other.
             return None if metadata.version == -1 else self._decode_value(data)
         return self._decode_value(data) if len(data) else None
-
-
-def _size(column: list[bytes]) -> int:
-    """How many bytes there are in it, be it bytes or something like it."""
-    size = total_size(column)
-    return sum(map(len, column)) if size < 0 else size
 
 
 def _positive(name: str, number: int) -> int:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from hotrod_codec import Response
 from hotrod_codec._ext.exchange import Line, Lines, Slot
 from hotrod_codec.client._sync.shortcut import Ask, Shortcut
-from hotrod_codec.client.cluster import READS, SHARED_FROM, Call, Calls, Cluster
+from hotrod_codec.client.cluster import Call, Calls, Cluster
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
     NO_ANSWER,
@@ -656,7 +656,7 @@ class Driver:
                     answers[server] = [error] * count
                     continue
                 results = answers[server] = [NO_ANSWER] * count
-                if count >= SHARED_FROM and calls.op in READS:
+                if calls.is_worth_a_second:
                     connections += self._second(server, deadline)
                 start = 0
                 for i, connection in enumerate(connections, 1):

@@ -1,0 +1,314 @@
+"""Many keys by few requests: how they are asked for, and what follows where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from client.both import KINDS, connect
+from client.rogue import Lie, Rogue
+from hotrod_codec import EmbeddedServer, Op, ServerError, Status, TransportError, encode_response
+from hotrod_codec.client._sync.cache import _LONG_VALUE, _MOST_BYTES, _MOST_KEYS, GATHERED_FROM
+from hotrod_codec.errors import RequestTimeoutError
+from hotrod_codec.marshallers import TextMarshaller
+
+KEYS = [f"key {i}" for i in range(1000)]
+ENTRIES = {key: key.upper() for key in KEYS}
+REFUSED = (
+    "java.lang.SecurityException: ISPN000287: Unauthorized access: subject 'Subject with "
+    "principal(s): [reader]' lacks 'BULK_READ' permission"
+)
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes clients, and closes them."""
+    made: list[Any] = []
+
+    def make(server: EmbeddedServer, **settings: Any) -> Any:
+        made.append(connect(request.param, server.uri, **settings))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.__exit__(None, None, None)
+
+
+class Counted:
+    """How many requests there were since the last look, of GET and of GET_ALL."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self._server = server
+        self._before = self._now()
+
+    def _now(self) -> tuple[int, int]:
+        requests = self._server.requests
+        return requests.get(Op.GET, 0), requests.get(Op.GET_ALL, 0)
+
+    def __call__(self) -> tuple[int, int]:
+        before, self._before = self._before, self._now()
+        return self._before[0] - before[0], self._before[1] - before[1]
+
+
+def filled(client: Any, **marshallers: Any) -> Any:
+    """A cache whose values have been seen."""
+    cache = client.cache(**marshallers)
+    cache.put_all(ENTRIES)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    return cache
+
+
+def test_how_many_requests(server: EmbeddedServer, make: Make) -> None:
+    count = Counted(server)
+    cache = filled(make(server))
+    assert count() == (GATHERED_FROM, 4)  # the first show how long values are
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert count() == (0, 4)
+    assert cache.get_many(KEYS[: GATHERED_FROM - 1]) == list(ENTRIES.values())[: GATHERED_FROM - 1]
+    assert count() == (GATHERED_FROM - 1, 0)
+    assert cache.get_many(KEYS[:GATHERED_FROM]) == list(ENTRIES.values())[:GATHERED_FROM]
+    assert count() == (0, 1)
+    assert cache.get_all(KEYS) == ENTRIES
+    assert count() == (0, 4)
+    assert cache.get_all([]) == {}
+    assert cache.get_many([]) == []
+    assert count() == (0, 0)
+
+
+def test_each_is_where_it_belongs(server: EmbeddedServer, make: Make) -> None:
+    cache = filled(make(server))
+    order = [*KEYS[500:], "none", *KEYS[:600], *["twice", KEYS[7]] * 3, *KEYS[::-1]]
+    assert cache.get_many(order) == [ENTRIES.get(key) for key in order]
+    assert cache.get_all(order) == ENTRIES
+    assert cache.get_many(f"no {i}" for i in range(300)) == [None] * 300
+    assert cache.get_all(f"no {i}" for i in range(300)) == {}
+    cache.put("empty", "")
+    assert cache.get_many([*KEYS, "empty"]) == [*ENTRIES.values(), ""]
+    assert cache.get_all(["none", "empty"]) == {"empty": ""}
+
+
+def test_a_cluster(cluster: EmbeddedServer, make: Make) -> None:
+    cache = filled(make(cluster))
+    count = Counted(cluster)
+    order = [*KEYS[::-1], "none", *KEYS]
+    assert cache.get_many(order) == [ENTRIES.get(key) for key in order]
+    gets, all_at_once = count()
+    assert gets == 0
+    assert 9 <= all_at_once <= 12  # each node has about 667 of them, 256 in a request
+    assert cache.get_all(order) == ENTRIES
+    cluster.kill_node(1)
+    assert cache.get_many(order) == [ENTRIES.get(key) for key in order]
+    assert cache.get_all(order) == ENTRIES
+
+
+@pytest.mark.parametrize("version", ["1.3", "2.0"])
+def test_versions_that_have_no_get_all(server: EmbeddedServer, make: Make, version: str) -> None:
+    cache = filled(make(server, protocol_version=version))
+    count = Counted(server)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert cache.get_all(KEYS) == ENTRIES
+    assert count() == (2 * len(KEYS), 0)
+
+
+def test_long_values_come_one_by_one(server: EmbeddedServer, make: Make) -> None:
+    cache = make(server).cache()
+    long = dict.fromkeys(KEYS[:300], "v" * (_LONG_VALUE + 1))
+    cache.put_all(long)
+    count = Counted(server)
+    for _ in range(2):
+        assert cache.get_many(long) == list(long.values())
+        assert count() == (300, 0)
+    # What changes is noticed, be it by the first call that asked the old way.
+    cache.put_all(dict.fromkeys(long, "short"))
+    cache.get_many(long)
+    assert count() == (300, 0)
+    assert cache.get_many(long) == ["short"] * 300
+    assert count() == (0, 2)
+    cache.put_all(long)
+    assert cache.get_many(long) == list(long.values())
+    assert count() == (0, 2)
+    assert cache.get_many(long) == list(long.values())
+    assert count() == (300, 0)
+
+
+def test_answers_are_of_some_size_at_the_most(server: EmbeddedServer, make: Make) -> None:
+    cache = make(server).cache()
+    size = 4 * _MOST_BYTES // _MOST_KEYS
+    entries = dict.fromkeys(KEYS[:256], "v" * size)
+    cache.put_all(entries)
+    count = Counted(server)
+    assert cache.get_all(entries) == entries
+    assert count() == (0, 1)  # nobody has seen a value
+    assert cache.get_all(entries) == entries
+    assert count() == (0, 4)
+
+
+def test_nothing_is_learnt_of_what_is_not_there(server: EmbeddedServer, make: Make) -> None:
+    cache = make(server).cache()
+    count = Counted(server)
+    for _ in range(2):
+        assert cache.get_many(KEYS) == [None] * 1000
+        assert count() == (1000, 0)
+
+
+def test_who_may_not_read_in_bulk(server: EmbeddedServer, make: Make) -> None:
+    """GET_ALL wants another permission than GET has."""
+    client = make(server)
+    cache = filled(client)
+    count = Counted(server)
+    server.faults.status(Status.SERVER_ERROR, REFUSED, op=Op.GET_ALL, times=None)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert count() == (1000, 4)
+    for again in (cache, client.cache()):  # it is not tried again
+        assert again.get_many(KEYS) == list(ENTRIES.values())
+        assert count() == (1000, 0)
+    with pytest.raises(ServerError, match="BULK_READ"):
+        cache.get_all(KEYS)
+
+
+def test_one_request_is_refused(server: EmbeddedServer, make: Make) -> None:
+    cache = filled(make(server))
+    count = Counted(server)
+    server.faults.status(Status.SERVER_ERROR, "broken", op=Op.GET_ALL)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert count() == (250, 4)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert count() == (0, 4)
+    server.faults.status(Status.SERVER_ERROR, "broken", op=Op.GET_ALL)
+    with pytest.raises(ServerError, match="broken"):
+        cache.get_all(KEYS)
+    # What is refused in either way is an error.
+    for op in (Op.GET, Op.GET_ALL):
+        server.faults.status(Status.SERVER_ERROR, "broken", op=op)
+    with pytest.raises(ServerError, match=r"GET: .*broken"):
+        cache.get_many(KEYS)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+
+
+def test_what_is_tried_again(server: EmbeddedServer, make: Make) -> None:
+    cache = filled(make(server, request_timeout=0.5))
+    count = Counted(server)
+    server.faults.status(Status.NODE_SUSPECTED, op=Op.GET_ALL, times=3)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert count() == (0, 7)
+    for at in (0, 3, 9, 3000):
+        server.faults.cut(at, op=Op.GET_ALL)
+        assert cache.get_many(KEYS) == list(ENTRIES.values())
+        server.faults.cut(at, op=Op.GET_ALL)
+        assert cache.get_all(KEYS) == ENTRIES
+    server.faults.drop(op=Op.GET_ALL)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    server.faults.split(op=Op.GET_ALL)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert count()[0] == 0
+
+
+def test_what_fails_for_good_is_not_asked_for_in_another_way(
+    server: EmbeddedServer, make: Make
+) -> None:
+    cache = filled(make(server, request_timeout=0.3, max_retries=1))
+    count = Counted(server)
+    server.faults.drop(op=Op.GET_ALL, times=None)
+    with pytest.raises(RequestTimeoutError):
+        cache.get_many(KEYS)
+    server.faults.clear()
+    server.faults.cut(0, op=Op.GET_ALL, times=None)
+    with pytest.raises(TransportError):
+        cache.get_many(KEYS)
+    assert count()[0] == 0
+    server.faults.clear()
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+
+
+def otherwise(rogue: Rogue) -> Lie:
+    """Answers to GET_ALL with keys in another form, as of servers that convert them."""
+
+    def lie(s: Any, q: Any) -> bytes:
+        entries = [(key.replace(b" ", b"  "), key.upper()) for key in q["keys"]]
+        return encode_response(
+            Op.GET_ALL, version=q.version, message_id=q.message_id, entries=entries
+        )
+
+    return lie
+
+
+@pytest.mark.parametrize("keys", ["text", "bytes"])
+def test_keys_in_another_form(make: Make, keys: str) -> None:
+    with Rogue() as rogue:
+        cache = make(rogue.server).cache(keys=keys, values="bytes")
+        wanted: list[Any] = KEYS[:]
+        if keys == "bytes":
+            wanted = [key.encode() for key in KEYS]
+        values = [key.upper().encode() for key in KEYS]
+        cache.put_all(zip(wanted, values, strict=True))
+        cache.get_many(wanted)
+        count = Counted(rogue.server)
+        rogue.lies[Op.GET_ALL] = otherwise(rogue)
+        assert cache.get_many(wanted) == values
+        assert count()[0] == 1000
+        assert cache.get_many(wanted) == values
+        assert count() == (1000, 0)  # it is not tried again
+        spaces: tuple[Any, Any] = (" ", "  ") if keys == "text" else (b" ", b"  ")
+        asked = [*wanted[:9], wanted[0]]
+        assert cache.get_all(asked) == {
+            key.replace(*spaces): value for key, value in zip(wanted[:9], values, strict=False)
+        }
+
+
+def test_keys_that_may_be_written_in_several_ways(make: Make) -> None:
+    """Of JSON a server may find the same key in two that differ: each is asked for."""
+    with EmbeddedServer(caches={"p": "application/x-protostream"}) as server:
+        cache = make(server).cache("p", keys="json", values="json")
+        keys = [{"_type": "int32", "_value": i} for i in range(200)]
+        cache.put_many((key, key) for key in keys)
+        count = Counted(server)
+        for _ in range(2):
+            assert None not in cache.get_many(keys)
+            assert count() == (200, 0)
+
+
+@pytest.mark.parametrize("stored", ["application/x-protostream", "text/plain"])
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1", "utf-16"])
+def test_what_the_server_converts(make: Make, stored: str, charset: str) -> None:
+    with EmbeddedServer(caches={"c": stored}) as server:
+        marshaller = TextMarshaller(f"text/plain; charset={charset}")
+        cache = make(server).cache("c", keys=marshaller, values=marshaller)
+        entries = {f"k\xe4y {i}": f"v\xe4lue {i}" for i in range(300)}
+        cache.put_all(entries)
+        for _ in range(3):
+            assert cache.get_many([*entries, "none"]) == [*entries.values(), None]
+            assert cache.get_all([*entries, "none"]) == entries
+
+
+class Reversed:
+    """Keys that are no bytes objects when they are encoded, though nearly."""
+
+    media_type = TextMarshaller().media_type
+
+    def encode(self, value: str, /) -> Any:
+        return memoryview(value[::-1].encode())
+
+    def decode(self, data: Any, /) -> str:
+        return bytes(data).decode()[::-1]
+
+
+def test_what_is_like_bytes(server: EmbeddedServer, make: Make) -> None:
+    cache = make(server).cache(keys=Reversed())
+    cache.put_many(ENTRIES)
+    for _ in range(2):
+        assert cache.get_many(KEYS) == list(ENTRIES.values())
+        assert cache.get_all(KEYS) == ENTRIES
+
+
+def test_what_is_counted(server: EmbeddedServer, make: Make) -> None:
+    client = make(server, statistics=True)
+    cache = filled(client)
+    before = client.statistics
+    cache.get_many([*KEYS, "none"])
+    cache.get_all([*KEYS, "none"])
+    found = client.statistics
+    assert (found.hits - before.hits, found.misses - before.misses) == (2000, 2)
