@@ -7,7 +7,7 @@ import json
 import math
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -28,6 +28,8 @@ from hotrod_codec.marshallers import (
     many_decoder,
     many_encoder,
     marshaller_for,
+    one_decoder,
+    one_encoder,
 )
 from hotrod_codec.ops import MEDIA_TYPES
 
@@ -329,7 +331,11 @@ def test_many_are_as_each(marshaller: Marshaller[Any], values: list[Any]) -> Non
     datas = many_encoder(marshaller)(values)
     assert datas == [marshaller.encode(value) for value in values]
     assert {type(data) for data in datas} == {bytes}
+    encode, decode = one_encoder(marshaller), one_decoder(marshaller)
+    assert [encode(value) for value in values] == datas
     expected = [marshaller.decode(data) for data in datas]
+    assert [decode(data) for data in datas] == expected
+    assert [decode(cast(Any, memoryview(data))) for data in datas] == expected
     assert list(many_decoder(marshaller)(datas)) == expected
     with_none = [None, *datas, None]
     assert list(many_decoder(marshaller)(with_none)) == [None, *expected, None]
@@ -343,9 +349,10 @@ def test_many_are_as_each(marshaller: Marshaller[Any], values: list[Any]) -> Non
 def test_one_of_many_cannot_be_said(marshaller: Marshaller[Any], values: list[Any]) -> None:
     with pytest.raises((TypeError, EncodeError)) as expected:
         marshaller.encode(values[1])
-    with pytest.raises(type(expected.value)) as caught:
-        many_encoder(marshaller)(values)
-    assert str(caught.value) == str(expected.value)
+    for encode in (many_encoder(marshaller), lambda values: one_encoder(marshaller)(values[1])):
+        with pytest.raises(type(expected.value)) as caught:
+            encode(values)
+        assert str(caught.value) == str(expected.value)
 
 
 @pytest.mark.parametrize(("marshaller", "data"), [(TEXT, b"\xff"), (JSON, b"{"), (TEXT, 5)])
@@ -356,6 +363,7 @@ def test_those_before_one_that_is_wrong(marshaller: Marshaller[Any], data: Any) 
     assert [next(values), next(values)] == ["a", "a"]
     with pytest.raises((TypeError, DecodeError)) as expected:
         marshaller.decode(data)
-    with pytest.raises(type(expected.value)) as caught:
-        next(values)
-    assert str(caught.value) == str(expected.value)
+    for decode in (lambda: next(values), lambda: one_decoder(marshaller)(data)):
+        with pytest.raises(type(expected.value)) as caught:
+            decode()
+        assert str(caught.value) == str(expected.value)

@@ -21,7 +21,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
 
 from hotrod_codec import protostream
-from hotrod_codec._ext.scalars import total_size
+from hotrod_codec._ext.scalars import (
+    fast_decode_utf8,
+    fast_encode_utf8,
+    fast_opaque,
+    total_size,
+)
 from hotrod_codec.errors import DecodeError, EncodeError
 from hotrod_codec.values import MediaType
 
@@ -351,6 +356,23 @@ def marshaller_for(media_type: MediaType | str, /) -> Marshaller[Any]:
         f"{media_type}: {problem}; BytesMarshaller({str(media_type)!r}) passes its bytes on",
         field="media_type",
     )
+
+
+# ---- one value, without a call of Python where it is of the usual kind
+
+
+def one_encoder(marshaller: Marshaller[T], /) -> Callable[[T], bytes]:
+    """What encodes a value as `marshaller.encode` does."""
+    if _is_opaque(marshaller):
+        return fast_opaque(marshaller.encode)
+    return fast_encode_utf8(marshaller.encode) if _is_utf8(marshaller) else marshaller.encode
+
+
+def one_decoder(marshaller: Marshaller[T], /) -> Callable[[bytes], T]:
+    """What decodes a value as `marshaller.decode` does."""
+    if _is_opaque(marshaller):
+        return fast_opaque(marshaller.decode)
+    return fast_decode_utf8(marshaller.decode) if _is_utf8(marshaller) else marshaller.decode
 
 
 # ---- many values at once, for who moves many: a call for each takes longer than all the rest

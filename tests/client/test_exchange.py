@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 import pytest
@@ -36,7 +36,7 @@ from hotrod_codec import (
     decode_request,
     encode_response,
 )
-from hotrod_codec._ext.exchange import Answer, Current, Place, Turns, Way
+from hotrod_codec._ext.exchange import Answer, Current, Front, Place, Target, Turns, Way
 from hotrod_codec.client import NotSentError
 from hotrod_codec.client._async.shortcut import Shortcut
 from hotrod_codec.client.cluster import Routing
@@ -65,8 +65,10 @@ class Wire:
         self.current = Current()
         self.current.place = Place(loop)
         self.current.place.exchanges[SERVER] = self.session
-        self.cluster = SimpleNamespace(failed={}, generation=3)
-        self.state = SimpleNamespace(routing=Routing(7, [server]))
+        self.cluster = Front()
+        self.cluster.generation = 3
+        self.state = Target()
+        self.state.routing = Routing(7, [server])
         self.written: list[list[bytes]] = []
         self.looked: list[tuple[Answer, Any]] = []
         self.slow: list[tuple[Any, ...]] = []
@@ -412,6 +414,39 @@ class TestAsFuture:
         with pytest.raises(RuntimeError, match="attached to a different loop"):
             asyncio.run(wait_for(future))
 
+    def test_attributes(self, run: Run, make: Make) -> None:
+        async def main() -> None:
+            future = make()
+            for value in (True, False):
+                future._asyncio_future_blocking = value
+                assert future._asyncio_future_blocking is value
+                assert getattr(future, "_asyncio_" + "future_blocking") is value
+            assert not hasattr(future, "nothing")
+
+        run(main)
+
+    def test_who_is_called_with_it(self, run: Run, make: Make) -> None:
+        """A task's method that is not what makes it go on gets it, as all others do."""
+
+        async def main() -> None:
+            future, called = make(), asyncio.Event()
+            got: list[Any] = []
+            task = asyncio.ensure_future(called.wait())
+            await asyncio.sleep(0)
+            future.add_done_callback(task.cancel)
+            future.add_done_callback(got.append)
+            waiting = asyncio.ensure_future(wait_for(future))
+            await asyncio.sleep(0)
+            outcome = object()
+            future.set_result(outcome)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert got == [future]
+            assert await waiting is outcome
+            assert task.cancelled()
+
+        run(main)
+
     def test_by_hand(self, make: Make) -> None:
         """As event loops and other coroutines drive it."""
 
@@ -541,6 +576,46 @@ async def wait_for(future: Future, then: Callable[[Any], object] | None = None) 
     if then is not None:
         then(found)
     return found
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        "fields", [b"k", {"key": b"k"}, MappingProxyType({"key": b"k"}), bytearray(b"k")]
+    )
+    def test_a_key_may_stand_for_all_fields_of_a_get(self, fields: Any) -> None:
+        async def main() -> None:
+            wire = Wire()
+            answer = wire.ask(Op.GET, fields)
+            wire.flush()
+            ((data,),) = wire.written
+            assert decode_request(data).fields["key"] == b"k"  # type: ignore[union-attr]
+            wire.say(1, value=b"v")
+            assert (await answer).value == b"v"
+
+        asyncio.run(main())
+
+    @pytest.mark.parametrize("fields", [5, None, "k", {}, []])
+    def test_what_is_no_key(self, fields: Any) -> None:
+        async def main() -> None:
+            wire = Wire()
+            with pytest.raises((TypeError, KeyError)):
+                wire.ask(Op.GET, fields)
+            assert wire.session.pending == wire.session.last_id == 0
+
+        asyncio.run(main())
+
+    def test_what_is_no_cache(self) -> None:
+        async def main() -> None:
+            wire = Wire()
+            for state in (None, object()):
+                with pytest.raises(TypeError):
+                    wire.way.ask(Op.GET, cast(Any, state), HEADER, b"k", b"k")
+            with pytest.raises(TypeError):
+                Target().routing = object()
+            with pytest.raises(TypeError):
+                Way(wire.current, cast(Any, SimpleNamespace(failed={})), 1.0, cast(Any, print))
+
+        asyncio.run(main())
 
 
 class TestAnswer:

@@ -129,6 +129,9 @@ class RequestContext:
     def __eq__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
+@disjoint_base
+class Taker: ...
+
 @final
 class Reader:
     def __init__(

@@ -1528,6 +1528,13 @@ cdef struct _Quick:  # what Reader.quick_answer reads
     hr_slice value
 
 
+cdef class Taker:
+    """Who waits for an answer, and takes it without a call of Python. For Reader.resolve."""
+
+    cdef int take(self, object answer) except -1:
+        raise NotImplementedError
+
+
 @cython.final
 cdef class Reader:
     """Messages out of a stream that arrives in pieces, whatever the pieces.
@@ -1997,7 +2004,10 @@ cdef class Reader:
                 PyDict_DelItem(table, message_id)
             taken += 1
             try:
-                waiter.set_result(message)
+                if isinstance(waiter, Taker):
+                    (<Taker>waiter).take(message)
+                else:
+                    waiter.set_result(message)
             except gone:
                 pass
 

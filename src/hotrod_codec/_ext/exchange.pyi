@@ -9,12 +9,31 @@ from typing import Any, NoReturn, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
-from hotrod_codec._ext.codec import Reader, RequestContext, Response
+from hotrod_codec._ext.codec import Reader, RequestContext, Response, Taker
 from hotrod_codec._ext.encoders import CacheEncoder
 from hotrod_codec.ops import Op
 from hotrod_codec.values import ServerAddress
 
+_Fields: TypeAlias = Mapping[str, Any] | bytes
 _View: TypeAlias = tuple[CacheEncoder, RequestContext, RequestContext]
+
+@disjoint_base
+class Paths:
+    def __init__(self, topology_id: int, only: ServerAddress | None) -> None: ...
+    @property
+    def topology_id(self) -> int: ...
+    @property
+    def only(self) -> ServerAddress | None: ...
+
+@disjoint_base
+class Target:
+    routing: Any
+
+@disjoint_base
+class Front:
+    generation: int
+    @property
+    def failed(self) -> dict[ServerAddress, float]: ...
 
 @disjoint_base
 class Place:
@@ -29,17 +48,19 @@ class Place:
 class Current:
     place: Any
 
-_Request: TypeAlias = Callable[[Op, Any, Any, Mapping[str, Any], bytes | None], Awaitable[Response]]
+_Request: TypeAlias = Callable[[Op, Any, Any, _Fields, bytes | None], Awaitable[Response]]
 
 @disjoint_base
 class Way:
-    def __init__(self, current: Current, cluster: Any, limit: float, request: _Request) -> None: ...
+    def __init__(
+        self, current: Current, cluster: Front, limit: float, request: _Request
+    ) -> None: ...
     def ask(
         self,
         op: Op,
-        state: Any,
+        state: Target,
         header: Any,
-        fields: Mapping[str, Any],
+        fields: _Fields,
         key: bytes | None,
         /,
     ) -> Awaitable[Response]: ...
@@ -52,7 +73,7 @@ class Turns:
     def go_on(self) -> None: ...
 
 @disjoint_base
-class Begun:
+class Begun(Taker):
     @property
     def op(self) -> Op: ...
     @property
@@ -73,7 +94,7 @@ class Answer(Begun):
     @property
     def header(self) -> Any: ...
     @property
-    def fields(self) -> Mapping[str, Any]: ...
+    def fields(self) -> _Fields: ...
     @property
     def key(self) -> bytes | None: ...
     @property
@@ -126,7 +147,7 @@ class Exchange:
         deadline: float,
         topology_id: int,
         header: Any,
-        fields: Mapping[str, Any],
+        fields: _Fields,
         into: str,
         /,
     ) -> bytes: ...
@@ -151,9 +172,9 @@ class Line:
     def ask(
         self,
         op: Op,
-        state: Any,
+        state: Target,
         header: Any,
-        fields: Mapping[str, Any],
+        fields: _Fields,
         into: str,
         deadline: float,
         now: float,
@@ -168,13 +189,13 @@ class Lines:
     waiting: deque[Any]
     retired: bool
 
-_Ask: TypeAlias = Callable[[Op, Any, Any, Mapping[str, Any], bytes | None], Response]
+_Ask: TypeAlias = Callable[[Op, Any, Any, _Fields, bytes | None], Response]
 
 @disjoint_base
 class Direct:
     def __init__(
         self,
-        cluster: Any,
+        cluster: Front,
         pools: dict[ServerAddress, Any],
         limit: float,
         fresh: float,
@@ -183,9 +204,9 @@ class Direct:
     def ask(
         self,
         op: Op,
-        state: Any,
+        state: Target,
         header: Any,
-        fields: Mapping[str, Any],
+        fields: _Fields,
         key: bytes | None,
         /,
     ) -> Response: ...

@@ -8,7 +8,8 @@ writes what is in messages; of an event loop it knows `call_soon`, of a blocking
 `recv_into`.
 """
 
-from cpython.dict cimport PyDict_GetItemWithError
+from cpython.bytes cimport PyBytes_CheckExact
+from cpython.dict cimport PyDict_Check, PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -16,15 +17,38 @@ from libc cimport errno
 from libc.stdint cimport uint8_t, uint64_t
 cimport cython
 
-from hotrod_codec._ext.codec cimport answer_of, expect_in, room_of
+from hotrod_codec._ext.codec cimport Taker, answer_of, expect_in, room_of
 
 from collections import deque as _deque
+from collections.abc import Mapping as _Mapping
 
 from hotrod_codec.errors import TransportError as _TransportError
 from hotrod_codec.ops import Op as _Op
 
 cdef extern from "Python.h":
     """
+    /* What a Task asks of a future that is none of asyncio's own class is found here without looking
+       through types, and nothing is made for it. */
+    static PyObject *hr_blocking_name = NULL, *hr_get_loop_name = NULL;
+
+    #define HR_SET_ATTRIBUTES(type, getter, setter) \
+        (hr_blocking_name = PyUnicode_InternFromString("_asyncio_future_blocking"), \
+         hr_get_loop_name = PyUnicode_InternFromString("get_loop"), \
+         ((PyTypeObject *)(type))->tp_getattro = (getter), \
+         ((PyTypeObject *)(type))->tp_setattro = (setter))
+
+    /* Whether it is what a Task wants called when its future has an outcome, which asks the future
+       that it is called with for its result: of asyncio's own class that takes no time. */
+    static inline int hr_wakes_task(PyObject *callback, PyObject *task_type)
+    {
+        PyObject *self;
+        if (!PyCFunction_CheckExact(callback))
+            return 0;
+        self = PyCFunction_GET_SELF(callback);
+        return self && (PyObject *)Py_TYPE(self) == task_type
+               && !strcmp(((PyCFunctionObject *)callback)->m_ml->ml_name, "task_wakeup");
+    }
+
     /* tp_iternext and am_send are set by hand: what Cython makes of a `return` in __next__ raises
        StopIteration with a traceback, which takes longer than all the rest of an await. */
     #define HR_SET_NEXT(type, function) (((PyTypeObject *)(type))->tp_iternext = (function))
@@ -91,6 +115,14 @@ cdef extern from "Python.h":
     ctypedef PySendResult (*sendfunc)(PyObject *, PyObject *, PyObject **) noexcept
     void HR_SET_NEXT(object type, iternextfunc function)
     void HR_SET_SEND(object type, sendfunc function)
+    PyObject *hr_blocking_name
+    PyObject *hr_get_loop_name
+    ctypedef PyObject *(*getattrofunc)(PyObject *, PyObject *) noexcept
+    ctypedef int (*setattrofunc)(PyObject *, PyObject *, PyObject *) except -1
+    void HR_SET_ATTRIBUTES(object type, getattrofunc getter, setattrofunc setter)
+    bint hr_wakes_task(object callback, object task_type) noexcept
+    PyObject *PyObject_GenericGetAttr(PyObject *object, PyObject *name) noexcept
+    int PyObject_GenericSetAttr(PyObject *object, PyObject *name, PyObject *value) except -1
     PyObject *hr_running(object key) except? NULL
     void PyErr_SetObject(object type, object value)
     int PyContext_Enter(object context) except -1
@@ -110,6 +142,65 @@ cdef enum:
     CANCELLED = 1
     FAILED = 2
     ANSWERED = 3
+
+
+cdef class Paths:
+    """Where requests of a cache go, as one topology has it. Immutable.
+
+    Attributes:
+        topology_id: To send with each request.
+        only: The server, if there is no other.
+
+    A subclass has `owners_of`: the servers that have a key, primary first.
+    """
+
+    cdef readonly object topology_id, only
+
+    def __init__(self, topology_id, only):
+        self.topology_id = topology_id
+        self.only = only
+
+
+cdef class Target:
+    """A cache that requests go to.
+
+    Attributes:
+        routing: Its latest topology.
+    """
+
+    cdef Paths paths
+
+    @property
+    def routing(self):
+        """Its latest topology."""
+        return paths_of(self)
+
+    @routing.setter
+    def routing(self, Paths routing not None):
+        with cython.critical_section(self):
+            self.paths = routing
+
+
+cdef inline Paths paths_of(Target target):
+    cdef Paths found
+    with cython.critical_section(target):  # as other threads set it
+        found = target.paths
+    return found
+
+
+cdef class Front:
+    """The servers of a client, as far as each request has to look at them.
+
+    Attributes:
+        generation: Changes when the client goes to another cluster.
+        failed: The servers that could not be reached, and until when to leave them alone.
+    """
+
+    cdef public uint64_t generation
+    cdef readonly dict failed
+
+    def __cinit__(self, *args, **kwargs):
+        self.failed = {}
 
 
 cdef class Place:
@@ -147,6 +238,13 @@ cdef class Place:
         if run is not NULL:
             self.run = <object>run
         return True
+
+
+cdef inline object key_in(fields):
+    """The key of a get: it may stand for all fields."""
+    if PyDict_Check(fields) or not PyBytes_CheckExact(fields) and isinstance(fields, _Mapping):
+        return fields["key"]
+    return fields
 
 
 cdef class Exchange:
@@ -229,7 +327,7 @@ cdef class Exchange:
         message_id = self.last_id + 1
         # The two that are most frequent have a short way.
         if op is _GET:
-            data = self.get(fields["key"], message_id)
+            data = self.get(key_in(fields), message_id)
             expect_in(self._reader, self.get_context, self.last_id + 1)
         elif op is _PUT:
             if len(fields) == 2:
@@ -298,7 +396,7 @@ cdef class Exchange:
         return 0
 
 
-cdef inline object server_of(routing, key):
+cdef inline object server_of(Paths routing, key):
     """Where a request goes; None: to nobody in particular. As Cluster.choose, if no server has
     failed."""
     server = routing.only
@@ -334,28 +432,30 @@ cdef class Way:
     """
 
     cdef Current current
-    cdef object cluster, request
+    cdef Front cluster
+    cdef object request
     cdef dict failed
     cdef double limit
 
-    def __init__(self, current, cluster, double limit, request):
+    def __init__(self, Current current not None, Front cluster not None, double limit, request):
         self.current = current
         self.cluster = cluster
         self.failed = cluster.failed
         self.limit = limit
         self.request = request
 
-    def ask(self, op, state, header, fields, key, /):
+    def ask(self, op, Target state not None, header, fields, key, /):
         """What to await for the answer to a request. Arguments and errors as of
         Dispatcher.request."""
         cdef Place place
-        cdef object routing, server
+        cdef Paths routing
+        cdef object server
         cdef PyObject *exchange
         cdef Answer answer
         with cython.critical_section(self.current):  # as other threads set it
             place = self.current.place
         if place is not None and not self.failed and place.runs():
-            routing = state.routing
+            routing = paths_of(state)
             server = server_of(routing, key)
             exchange = PyDict_GetItemWithError(place.exchanges, server)
             if exchange is not NULL and (<Exchange>exchange).takes():
@@ -383,12 +483,18 @@ cdef class Turns:
     """
 
     cdef object loop, cancelled_error, invalid_state_error
+    cdef object task_type, get_loop
+    cdef object settled  # a future with an outcome
     cdef list ready
     cdef bint held
 
     def __init__(self, loop):
-        from asyncio import CancelledError, InvalidStateError
+        from asyncio import CancelledError, InvalidStateError, Task
         self.loop = loop
+        self.task_type = Task
+        self.settled = loop.create_future()
+        self.settled.set_result(None)
+        self.get_loop = self.settled.get_loop
         self.cancelled_error = CancelledError
         self.invalid_state_error = InvalidStateError
         self.ready = []
@@ -427,7 +533,7 @@ cdef class Turns:
             raise
 
 
-cdef class Begun:
+cdef class Begun(Taker):
     """A request whose answer has not come.
 
     Attributes:
@@ -440,7 +546,7 @@ cdef class Begun:
 
     def set_result(self, response, /):
         """The answer: what was asked for, and nothing else."""
-        raise NotImplementedError
+        self.take(response)
 
     def end(self, outcome, /):
         """Any outcome: an answer, or an error if there is none."""
@@ -453,8 +559,9 @@ cdef class Asked(Begun):
 
     cdef object waiter
 
-    def set_result(self, response, /):
-        self.waiter.set_result(response)
+    cdef int take(self, object answer) except -1:
+        self.waiter.set_result(answer)
+        return 0
 
     def end(self, outcome, /):
         if isinstance(outcome, BaseException):
@@ -480,7 +587,8 @@ cdef class Answer(Begun):
     """
 
     cdef public object _asyncio_future_blocking
-    cdef readonly object state, header, fields, key, server, generation
+    cdef readonly object state, header, fields, key, server
+    cdef readonly uint64_t generation
     cdef Way way
     cdef Turns turns
     cdef Exchange exchange
@@ -574,7 +682,7 @@ cdef class Answer(Begun):
             self.context = None
         PyContext_Enter(context)
         try:
-            callback(self)
+            callback(self.turns.settled if hr_wakes_task(callback, self.turns.task_type) else self)
         finally:
             PyContext_Exit(context)
         return 0
@@ -604,9 +712,9 @@ cdef class Answer(Begun):
 
     # ---- for who has the outcome
 
-    def set_result(self, response, /):
+    cdef int take(self, object answer) except -1:
         """There it is. Raises InvalidStateError, as asyncio's, if there is an outcome already."""
-        self.set(ANSWERED, response)
+        return self.set(ANSWERED, answer)
 
     def end(self, outcome, /):
         """For the Way to look at."""
@@ -642,8 +750,9 @@ cdef class Slot(Begun):
 
     cdef readonly object outcome
 
-    def set_result(self, response, /):
-        self.outcome = response
+    cdef int take(self, object answer) except -1:
+        self.outcome = answer
+        return 0
 
     def set_exception(self, error, /):
         """There will be no answer."""
@@ -696,14 +805,14 @@ cdef class Line:
         self.at_rest = True
         self._descriptor = -1
 
-    def ask(self, op, state, header, fields, into, double deadline, double now, /):
+    def ask(self, op, Target state not None, header, fields, into, double deadline, double now, /):
         """The answer, which may be an error answer. Arguments as in Call.
 
         Raises:
             TransportError, RequestTimeoutError, EncodeError: There is none.
         """
         cdef bint plain
-        topology_id = state.routing.topology_id
+        topology_id = paths_of(state).topology_id
         return self.answer(op, topology_id, header, fields, into, deadline, deadline - now, &plain)
 
     @cython.final
@@ -882,11 +991,12 @@ cdef class Direct:
     else: an error, or a Response that tells of an error or a topology.
     """
 
-    cdef object cluster, request
+    cdef Front cluster
+    cdef object request
     cdef dict failed, pools
     cdef double limit, fresh
 
-    def __init__(self, cluster, dict pools, double limit, double fresh, request):
+    def __init__(self, Front cluster not None, dict pools, double limit, double fresh, request):
         self.cluster = cluster
         self.failed = cluster.failed
         self.pools = pools
@@ -894,14 +1004,15 @@ cdef class Direct:
         self.fresh = fresh
         self.request = request
 
-    def ask(self, op, state, header, fields, key, /):
+    def ask(self, op, Target state not None, header, fields, key, /):
         """The answer to a request. Arguments and errors as of Dispatcher.request."""
-        cdef object routing, server
+        cdef Paths routing
+        cdef object server
         cdef Lines pool
         cdef Line line
         cdef double now
         if not self.failed:
-            routing = state.routing
+            routing = paths_of(state)
             server = server_of(routing, key)
             with cython.critical_section(self.pools):  # as other threads change it
                 pool = self.pools.get(server)
@@ -926,10 +1037,10 @@ cdef class Direct:
         return None
 
     @cython.final
-    cdef object run(self, op, state, header, fields, key, server, routing, Lines pool, Line line,
-                    double now):
+    cdef object run(self, op, state, header, fields, key, server, Paths routing, Lines pool,
+                    Line line, double now):
         cdef object outcome
-        cdef object generation = self.cluster.generation
+        cdef uint64_t generation = self.cluster.generation
         cdef double deadline = now + self.limit
         cdef bint plain = False
         try:
@@ -981,5 +1092,26 @@ cdef PyObject *next_of(PyObject *me) noexcept:
     return result
 
 
+cdef PyObject *attribute_of(PyObject *me, PyObject *name) noexcept:
+    cdef Answer self = <Answer>me
+    cdef PyObject *found
+    if name is hr_blocking_name:
+        found = <PyObject *>self._asyncio_future_blocking
+    elif name is hr_get_loop_name and self.turns is not None:
+        found = <PyObject *>self.turns.get_loop
+    else:
+        return PyObject_GenericGetAttr(me, name)
+    Py_INCREF(<object>found)
+    return found
+
+
+cdef int set_attribute_of(PyObject *me, PyObject *name, PyObject *value) except -1:
+    if name is hr_blocking_name and value is not NULL:
+        (<Answer>me)._asyncio_future_blocking = <object>value
+        return 0
+    return PyObject_GenericSetAttr(me, name, value)
+
+
+HR_SET_ATTRIBUTES(Answer, attribute_of, set_attribute_of)
 HR_SET_NEXT(Answer, next_of)
 HR_SET_SEND(Answer, send)

@@ -321,3 +321,61 @@ def fast_decode(plain, /):
     cdef Decoding decoding = Decoding.__new__(Decoding)
     decoding.plain = plain
     return decoding.decode
+
+
+# ---- other marshallers ---------------------------------------------------------------------------
+
+@cython.final
+@cython.internal
+cdef class Usual:
+    """What a marshaller does with most values; `plain` does it with all others."""
+
+    cdef object plain
+
+    @cython.binding(False)
+    def opaque(self, value, /):
+        """Bytes as they are."""
+        return value if PyBytes_CheckExact(value) else self.plain(value)
+
+    @cython.binding(False)
+    def encode_utf8(self, text, /):
+        """The bytes of a str."""
+        cdef PyObject *data
+        if PyUnicode_CheckExact(text):
+            data = encode_utf8(text)
+            if data is not NULL:
+                return own(data)
+            PyErr_Clear()  # the plain way tells it
+        return self.plain(text)
+
+    @cython.binding(False)
+    def decode_utf8(self, data, /):
+        """The str of bytes."""
+        cdef PyObject *text
+        if PyBytes_CheckExact(data):
+            text = decode_utf8(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), NULL)
+            if text is not NULL:
+                return own(text)
+            PyErr_Clear()
+        return self.plain(data)
+
+
+def fast_opaque(plain, /):
+    """`plain`, which gives back bytes as they are, with a short way for them in front of it."""
+    return usual(plain).opaque
+
+
+def fast_encode_utf8(plain, /):
+    """`plain`, which encodes text in UTF-8, with a short way in front of it."""
+    return usual(plain).encode_utf8
+
+
+def fast_decode_utf8(plain, /):
+    """`plain`, which decodes UTF-8, with a short way in front of it."""
+    return usual(plain).decode_utf8
+
+
+cdef Usual usual(object plain):
+    cdef Usual made = Usual.__new__(Usual)
+    made.plain = plain
+    return made

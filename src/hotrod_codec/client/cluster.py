@@ -7,17 +7,16 @@ called from several threads.
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
 
 from hotrod_codec import CacheEncoder, HashWheel, segment_of, split_by_owner
+from hotrod_codec._ext.exchange import Front, Paths, Target
 from hotrod_codec._ext.scalars import total_size
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import Header, Into, NotSentError, name_of
@@ -146,13 +145,11 @@ class RoundRobin:
         return servers[self._next]
 
 
-class Routing:
+class Routing(Paths):
     """What one topology says. Immutable.
 
     Attributes:
-        topology_id: To send with each request.
         servers: All of them, each once.
-        only: The server, if there is no other.
         segments: For each segment its owners, primary first; empty when keys have no owners, or
             the version (1.x) has none.
     """
@@ -161,10 +158,8 @@ class Routing:
         "_primaries",
         "_wheel",
         "_wheel_servers",
-        "only",
         "segments",
         "servers",
-        "topology_id",
     )
 
     def __init__(
@@ -174,11 +169,10 @@ class Routing:
         segments: tuple[tuple[ServerAddress, ...], ...] = (),
         wheel: HashWheel | None = None,
     ) -> None:
-        self.topology_id = topology_id
         self._wheel = wheel
         self._wheel_servers = tuple(servers)
         self.servers = tuple(dict.fromkeys(self._wheel_servers))
-        self.only = self.servers[0] if len(self.servers) == 1 else None
+        super().__init__(topology_id, self.servers[0] if len(self.servers) == 1 else None)
         self.segments = segments
         self._primaries: list[int] | None = None
 
@@ -204,9 +198,7 @@ class Routing:
 
     def outdated(self) -> Routing:
         """The same, but servers that are told of it tell what they know."""
-        routing = copy.copy(self)
-        routing.topology_id = _UNKNOWN
-        return routing
+        return Routing(_UNKNOWN, self._wheel_servers, self.segments, self._wheel)
 
     def owners_of(self, key: bytes) -> tuple[ServerAddress, ...]:
         """Who has this key, primary first; nobody in particular: empty."""
@@ -244,8 +236,7 @@ def _reachable(server: ServerAddress, address_map: Any) -> ServerAddress:
     return ServerAddress(*address_map(*server))
 
 
-@dataclass(slots=True, eq=False)
-class CacheState:
+class CacheState(Target):
     """What a client knows of one cache.
 
     Attributes:
@@ -259,15 +250,29 @@ class CacheState:
         refuses_many: Whether its server refused to read many keys by one request.
     """
 
-    name: str
+    __slots__ = (
+        "balancer",
+        "key_type",
+        "known",
+        "name",
+        "refuses_many",
+        "value_size",
+        "value_type",
+        "version",
+    )
+
     routing: Routing
-    balancer: Balancer
-    known: bool = False
-    key_type: MediaType | None = None
-    value_type: MediaType | None = None
-    version: Version = Version.V4_1
-    value_size: float | None = None
-    refuses_many: bool = False
+
+    def __init__(self, name: str, routing: Routing, balancer: Balancer) -> None:
+        self.name = name
+        self.routing = routing
+        self.balancer = balancer
+        self.known = False
+        self.key_type: MediaType | None = None
+        self.value_type: MediaType | None = None
+        self.version = Version.V4_1
+        self.value_size: float | None = None
+        self.refuses_many = False
 
     def note_values(self, values: list[bytes | None]) -> None:
         """These were read of it, None where there is none."""
@@ -434,7 +439,7 @@ def end_of_piece(ends: Sequence[int], start: int, last: int, size: int) -> int:
     return max(start + 1, bisect_right(ends, before + size, start, last))
 
 
-class Cluster:
+class Cluster(Front):
     """The servers of a client.
 
     Attributes:
@@ -458,7 +463,6 @@ class Cluster:
         self.name = DEFAULT_CLUSTER
         self.generation = 0
         self._seeds, self.intelligence = self._sites[self.name]
-        self.failed: dict[ServerAddress, float] = {}
         self._caches: dict[str, CacheState] = {}
         self._lock = threading.Lock()
 

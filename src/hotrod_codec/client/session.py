@@ -41,6 +41,7 @@ __all__ = [
     "NO_ANSWER",
     "NO_FLAGS",
     "ConnectError",
+    "Fields",
     "Greeting",
     "Header",
     "Into",
@@ -58,6 +59,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 NO_FLAGS: Final = Flag(0)
+
+Fields: TypeAlias = Mapping[str, Any] | bytes
+"""The body of a request, as for encode_request; of GET it may be the key alone."""
 
 Into: TypeAlias = Literal["pairs", "dict", "lists", "batch"]
 """What the list of an answer becomes."""
@@ -295,14 +299,14 @@ class Session(Exchange):
         deadline: float,
         topology_id: int,
         header: Header,
-        fields: Mapping[str, Any],
+        fields: Fields,
         into: Into = "pairs",
     ) -> bytes:
         """The bytes of a request, whose answer `waiter` will get.
 
         Args:
             deadline: When to give up, on the clock of `expire`.
-            fields: Of the body, as for encode_request.
+            fields: Of the body.
             into: What the answer's list becomes, as for Reader.expect.
 
         Raises:

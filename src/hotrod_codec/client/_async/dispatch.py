@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from hotrod_codec import Response, admin
@@ -13,7 +13,7 @@ from hotrod_codec.admin import AdminTask
 from hotrod_codec.client._async.driver import Ask, Connection, Driver, clock, sleep
 from hotrod_codec.client.cluster import ONCE, READS, CacheState, Call, Calls, Cluster, may_retry
 from hotrod_codec.client.config import Configuration
-from hotrod_codec.client.session import ConnectError, Header, Into, name_of
+from hotrod_codec.client.session import ConnectError, Fields, Header, Into, name_of
 from hotrod_codec.client.statistics import Book
 from hotrod_codec.errors import HotRodError, RequestTimeoutError, ServerError, TransportError
 from hotrod_codec.ops import Op
@@ -78,7 +78,7 @@ class Dispatcher:
         op: Op,
         state: CacheState,
         header: Header,
-        fields: Mapping[str, Any],
+        fields: Fields,
         key: bytes | None,
         into: Into = "pairs",
         timeout: float | None = None,

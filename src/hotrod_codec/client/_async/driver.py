@@ -17,7 +17,7 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
@@ -29,6 +29,7 @@ from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import (
     NO_ANSWER,
     ConnectError,
+    Fields,
     Greeting,
     Header,
     Into,
@@ -301,7 +302,7 @@ class Connection(asyncio.BufferedProtocol):
         op: Op,
         state: CacheState,
         header: Header,
-        fields: Mapping[str, Any],
+        fields: Fields,
         into: Into,
         deadline: float,
         now: float,

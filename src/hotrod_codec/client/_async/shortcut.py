@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hotrod_codec import Response
 from hotrod_codec._ext.exchange import Answer, Current, Way
 from hotrod_codec.client.cluster import CacheState, Cluster
-from hotrod_codec.client.session import Header
+from hotrod_codec.client.session import Fields, Header
 from hotrod_codec.errors import HotRodError
 from hotrod_codec.ops import Op
 from hotrod_codec.values import ServerAddress
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ask", "Shortcut"]
 
-Ask: TypeAlias = Callable[
-    [Op, CacheState, Header, Mapping[str, Any], bytes | None], Awaitable[Response]
-]
+Ask: TypeAlias = Callable[[Op, CacheState, Header, Fields, bytes | None], Awaitable[Response]]
 """As Dispatcher.request."""
 
 

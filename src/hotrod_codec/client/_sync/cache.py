@@ -50,7 +50,14 @@ from hotrod_codec.client.results import (
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
 from hotrod_codec.client.statistics import CacheStatistics
 from hotrod_codec.errors import EncodeError, ServerError
-from hotrod_codec.marshallers import PROTOSTREAM, Marshaller, many_decoder, many_encoder
+from hotrod_codec.marshallers import (
+    PROTOSTREAM,
+    Marshaller,
+    many_decoder,
+    many_encoder,
+    one_decoder,
+    one_encoder,
+)
 from hotrod_codec.ops import Flag, Op, Status, Version
 from hotrod_codec.values import Duration, MediaType, Metadata
 
@@ -133,9 +140,9 @@ class Cache(Generic[K, V]):
         self._header = Header(name, flags & ~_FORCE, *types)
         self._header_with_previous = Header(name, flags | _FORCE, *types)
         self._header_of_writes = Header(name, flags, *types)
-        self._encode_key = keys.encode
-        self._encode_value = values.encode
-        self._decode_value = values.decode
+        self._encode_key = one_encoder(keys)
+        self._encode_value = one_encoder(values)
+        self._decode_value = one_decoder(values)
         self._encode_keys = many_encoder(keys)
         self._encode_values = many_encoder(values)
         self._decode_keys = many_decoder(keys)
@@ -217,7 +224,7 @@ class Cache(Generic[K, V]):
             self._prepare()
         data = self._encode_key(key)
         place = data if self._stored_key is None else self._stored_key(key)
-        answer = self._request(_GET, self._state, self._header, {"key": data}, place)
+        answer = self._request(_GET, self._state, self._header, data, place)
         value = answer.value
         return None if value is None else self._decode_value(value)
 

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from hotrod_codec import Response
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.driver import Ask, clock
 from hotrod_codec.client.cluster import CacheState, Calls
-from hotrod_codec.client.session import Header, Into
+from hotrod_codec.client.session import Fields, Header, Into
 from hotrod_codec.ops import Op
 from hotrod_codec.values import ServerAddress
 
@@ -31,7 +30,7 @@ class CountingDispatcher(Dispatcher):
         op: Op,
         state: CacheState,
         header: Header,
-        fields: Mapping[str, Any],
+        fields: Fields,
         key: bytes | None,
         into: Into = "pairs",
         timeout: float | None = None,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hotrod_codec import Response
 from hotrod_codec._ext.exchange import Direct
 from hotrod_codec.client.cluster import CacheState
-from hotrod_codec.client.session import Header
+from hotrod_codec.client.session import Fields, Header
 from hotrod_codec.errors import RequestTimeoutError, ServerError, TransportError
 from hotrod_codec.ops import Op
 from hotrod_codec.values import ServerAddress
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ask", "Shortcut"]
 
-Ask: TypeAlias = Callable[[Op, CacheState, Header, Mapping[str, Any], bytes | None], Response]
+Ask: TypeAlias = Callable[[Op, CacheState, Header, Fields, bytes | None], Response]
 """As Dispatcher.request."""
 
 
@@ -51,7 +51,7 @@ class Shortcut(Direct):
         op: Op,
         state: CacheState,
         header: Header,
-        fields: Mapping[str, Any],
+        fields: Fields,
         key: bytes | None,
         server: ServerAddress,
         generation: int,
