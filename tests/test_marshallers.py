@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -363,7 +364,11 @@ def test_those_before_one_that_is_wrong(marshaller: Marshaller[Any], data: Any) 
     assert [next(values), next(values)] == ["a", "a"]
     with pytest.raises((TypeError, DecodeError)) as expected:
         marshaller.decode(data)
-    for decode in (lambda: next(values), lambda: one_decoder(marshaller)(data)):
+    each: tuple[Callable[[], Any], ...] = (
+        lambda: next(values),
+        lambda: one_decoder(marshaller)(data),
+    )
+    for decode in each:
         with pytest.raises(type(expected.value)) as caught:
             decode()
         assert str(caught.value) == str(expected.value)

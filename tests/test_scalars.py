@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hotrod_codec import DecodeError, EncodeError, decode_varint, encode_request, encode_varint
 from hotrod_codec import protostream as ps
-from hotrod_codec._ext.scalars import total_size
+from hotrod_codec._ext.scalars import end_of_fitting, total_size, unzipped
 
 UINT64 = st.integers(0, 2**64 - 1)
 KNOWN = [
@@ -210,3 +210,46 @@ def test_total_size_of_no_list() -> None:
     for values in wrong:
         with pytest.raises(TypeError, match="list"):
             total_size(values)
+
+
+blobs = st.one_of(st.binary(max_size=9), st.binary(max_size=9).map(bytearray))
+
+
+@given(
+    items=st.lists(st.one_of(blobs, st.tuples(blobs, blobs)), min_size=1, max_size=20),
+    size=st.integers(-1, 100),
+    drawn=st.data(),
+)
+def test_end_of_fitting(items: list[Any], size: int, drawn: st.DataObject) -> None:
+    start = drawn.draw(st.integers(0, len(items) - 1))
+    stop = drawn.draw(st.integers(start + 1, len(items)))
+    sizes = [3 + (len(i) if not isinstance(i, tuple) else len(i[0]) + len(i[1])) for i in items]
+    end, total = end_of_fitting(items, start, stop, 3, size)
+    assert start < end <= stop
+    assert total == sum(sizes[start:end])
+    assert total <= size or end == start + 1
+    assert end == stop or total + sizes[end] > size
+
+
+def test_what_does_not_fit_anywhere() -> None:
+    for start, stop in ((0, 0), (-1, 1), (1, 1), (0, 3)):
+        with pytest.raises(ValueError, match="nothing between"):
+            end_of_fitting([b"a", b"b"], start, stop, 0, 100)
+    with pytest.raises(TypeError):
+        end_of_fitting([5], 0, 1, 0, 100)
+
+
+def test_unzipped() -> None:
+    assert unzipped([]) == ([], [], True)
+    assert unzipped([(1, 2), (3, 4)]) == ([1, 3], [2, 4], True)
+    for pair in ([3, 4], "34", iter((3, 4)), type("Pair", (tuple,), {})((3, 4))):
+        first, second = (3, 4) if pair != "34" else ("3", "4")
+        assert unzipped([(1, 2), pair]) == ([1, first], [2, second], False)
+    wrong: list[tuple[Any, type[Exception], str]] = [
+        ((1,), ValueError, "not enough values|need more than 1"),
+        ((1, 2, 3), ValueError, "too many values"),
+        (5, TypeError, "not iterable|unpack"),
+    ]
+    for pair, error, text in wrong:
+        with pytest.raises(error, match=text):
+            unzipped([(1, 2), pair])

@@ -70,7 +70,7 @@ def test_keys_go_to_their_primary_owners() -> None:
 
 
 def many(c: Cluster, keys: Sequence[bytes | None]) -> Calls:
-    return Calls(Op.GET, c.cache("x"), Header("x"), keys, keys)
+    return Calls(Op.GET, c.cache("x"), Header("x"), list(keys), keys)
 
 
 def test_many_keys_are_split_as_each_of_them_would_be() -> None:

@@ -27,7 +27,7 @@ from hotrod_codec.ops import Op as _Op
 
 cdef extern from "Python.h":
     """
-    /* What a Task asks of a future that is none of asyncio's own class is found here without looking
+    /* What a Task asks of a future that is none of asyncio's own class is found here without a look
        through types, and nothing is made for it. */
     static PyObject *hr_blocking_name = NULL, *hr_get_loop_name = NULL;
 

@@ -14,6 +14,7 @@ from cpython.exc cimport PyErr_Clear
 from cpython.long cimport PyLong_CheckExact
 from cpython.number cimport PyIndex_Check, PyNumber_Index
 from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -159,6 +160,65 @@ def total_size(values, /, none=False):
         elif item is not None or not skip:
             return -1
     return total
+
+
+def end_of_fitting(items, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t head, size, /):
+    """How many of some things make up so many bytes.
+
+    Args:
+        items: A list of keys, or of pairs of key and value.
+        start, stop: Which of them.
+        head: Bytes that each has besides.
+        size: How many bytes there may be, unless one thing alone has more.
+
+    Returns:
+        Where to end, and how many bytes these are.
+    """
+    cdef list things = items
+    cdef int64_t most = size
+    cdef int64_t total = 0
+    cdef int64_t length
+    cdef Py_ssize_t i
+    if not 0 <= start < stop <= len(things):
+        raise ValueError(f"there is nothing between {start} and {stop}")
+    i = start
+    while i < stop and i < len(things):
+        length = head + length_of(things[i])
+        if i > start and total + length > most:
+            break
+        total += length
+        i += 1
+    return i, total
+
+
+cdef int64_t length_of(object item) except -1:
+    if PyBytes_CheckExact(item):
+        return PyBytes_GET_SIZE(item)
+    if PyTuple_CheckExact(item) and PyTuple_GET_SIZE(item) == 2:
+        return length_of((<tuple>item)[0]) + length_of((<tuple>item)[1])
+    return len(item)
+
+
+def unzipped(pairs, /):
+    """The first and the second of each pair, as two lists; and whether all pairs are tuples.
+
+    Raises:
+        TypeError, ValueError: As ``first, second = pair`` does.
+    """
+    cdef list items = pairs
+    cdef list firsts = []
+    cdef list seconds = []
+    cdef bint plain = True
+    for item in items:
+        if PyTuple_CheckExact(item) and PyTuple_GET_SIZE(item) == 2:
+            firsts.append((<tuple>item)[0])
+            seconds.append((<tuple>item)[1])
+        else:
+            plain = False
+            first, second = item
+            firsts.append(first)
+            seconds.append(second)
+    return firsts, seconds, plain
 
 
 # ---- ProtoStream -------------------------------------------------------------------------------

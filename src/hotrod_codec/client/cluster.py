@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, cast
 
 from hotrod_codec import CacheEncoder, HashWheel, segment_of, split_by_owner
 from hotrod_codec._ext.exchange import Front, Paths, Target
-from hotrod_codec._ext.scalars import total_size
+from hotrod_codec._ext.scalars import end_of_fitting, total_size
 from hotrod_codec.client.config import Configuration
 from hotrod_codec.client.session import Header, Into, NotSentError, name_of
 from hotrod_codec.errors import (
@@ -346,7 +346,7 @@ class Calls:
         op: Op,
         state: CacheState,
         header: Header,
-        items: Sequence[Any],
+        items: list[Any],
         places: Sequence[bytes | None],
         *,
         life: Mapping[str, Any] = _NO_FIELDS,
@@ -391,17 +391,11 @@ class Calls:
     def cut(self, start: int, count: int, size: int) -> tuple[int, int]:
         """Where to end a piece that begins at `start`: at most so many requests, and of so many
         bytes unless it is one alone. Beside it, about how many bytes they are."""
+        if self.op in (Op.GET, Op.PUT):
+            stop = min(start + count, len(self.items))
+            return end_of_fitting(self.items, start, stop, _HEAD, size)
         part = self.items[start : start + min(count, size // _HEAD + 1)]
-        if self.op is Op.GET:
-            # As many as there would be if all were as the first: seldom too many, and quickly said.
-            some = part[: max(1, size // (_HEAD + len(part[0])))]
-            total = _HEAD * len(some) + length_of(some)
-            if total <= size:
-                return start + len(some), total
-            sizes = [_HEAD + len(key) for key in part]
-        elif self.op is Op.PUT:
-            sizes = [_HEAD + len(key) + len(value) for key, value in part]
-        elif self.op is Op.GET_ALL:
+        if self.op is Op.GET_ALL:
             sizes = [_HEAD + length_of(fields["keys"]) for fields in part]
         else:
             sizes = [_HEAD + len(f["key"]) if "key" in f else _LONG for f in part]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, overlo
 
 from hotrod_codec import EntryBatch, Response, segments_of
 from hotrod_codec._ext.bulk import put_found
-from hotrod_codec._ext.scalars import total_size
+from hotrod_codec._ext.scalars import total_size, unzipped
 from hotrod_codec.client._sync.batches import unbatched
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.driver import clock
@@ -523,13 +523,13 @@ class Cache(Generic[K, V]):
         if self._state.version < Version.V2_1:
             self.put_many(entries, lifespan=lifespan, max_idle=max_idle)
             return
-        datas, values, places = self._encoded(entries)
+        items, datas, values, places = self._encoded(entries)
         if len(set(datas)) < len(datas):
             # Of several values for a key the last one counts.
             last = dict(zip(datas, zip(values, places, strict=True), strict=True))
             datas, values = list(last), [value for value, _ in last.values()]
             places = [place for _, place in last.values()]
-        items = list(zip(datas, values, strict=True))
+            items = list(zip(datas, values, strict=True))
         parts, goals, _ = self._split(items, places, datas, values)
         life = {"lifespan": lifespan, "max_idle": max_idle}
         fields = [{"entries": part, **life} for part in parts]
@@ -539,16 +539,20 @@ class Cache(Generic[K, V]):
 
     def _encoded(
         self, entries: Mapping[K, V] | Iterable[tuple[K, V]]
-    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """Keys and values as they are sent, and what decides where each goes."""
+    ) -> tuple[list[tuple[bytes, bytes]], list[bytes], list[bytes], list[bytes]]:
+        """Entries as they are sent, their keys, their values, and what decides where each goes."""
+        pairs: list[Any] = []
+        plain = False
         if isinstance(entries, Mapping):
             mapping = cast("Mapping[K, V]", entries)
             keys, values = list(mapping), list(mapping.values())
         else:
             pairs = list(entries)
-            keys, values = [key for key, _ in pairs], [value for _, value in pairs]
-        datas = self._encode_keys(keys)
-        return datas, self._encode_values(values), self._places(keys, datas)
+            keys, values, plain = unzipped(pairs)
+        datas, contents = self._encode_keys(keys), self._encode_values(values)
+        if not plain or datas is not keys or contents is not values:
+            pairs = list(zip(datas, contents, strict=True))
+        return pairs, datas, contents, self._places(keys, datas)
 
     def _split(
         self, items: list[T], places: list[bytes], *columns: list[bytes], most: int | None = None
@@ -662,8 +666,7 @@ class Cache(Generic[K, V]):
         other. When one of them fails, others may have been done."""
         if not self._ready:
             self._prepare()
-        datas, values, places = self._encoded(entries)
-        items = list(zip(datas, values, strict=True))
+        items, _, _, places = self._encoded(entries)
         life = {"lifespan": lifespan, "max_idle": max_idle}
         calls = Calls(Op.PUT, self._state, self._header, items, places, life=life)
         self._dispatcher.execute_many(calls)
