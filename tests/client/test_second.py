@@ -1,4 +1,4 @@
-"""Many reads at once: half of them goes by a second connection to the server."""
+"""Many keys at once: half of them goes by a second connection to the server."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from hotrod_codec import (
     ServerAddress,
     ServerError,
     Status,
+    TransportError,
 )
 from hotrod_codec.client._sync.driver import _Run
 from hotrod_codec.client.cluster import SHARED_FROM, Calls
@@ -77,19 +78,61 @@ def test_half_goes_by_each(server: EmbeddedServer, make: Callable[..., Any], op:
     assert cache.get_many([*KEYS, "none"]) == [*KEYS, None]
     assert cache.get_many(reversed(KEYS)) == KEYS[::-1]
     assert all(more - less > 2 * HALF for less, more in zip(before, received(server), strict=True))
-    assert server.requests[op] - asked == (4 * SHARED_FROM + 1 if op is Op.GET else 5 + 4)
+    assert server.requests[op] - asked == (4 * SHARED_FROM + 1 if op is Op.GET else 4 + 2)
     assert server.connections == 2
 
 
-def test_few_reads_and_all_writes_go_by_one(
-    server: EmbeddedServer, make: Callable[..., Any]
-) -> None:
-    cache = filled(make(server))
-    assert cache.get_many(KEYS[: SHARED_FROM - 1]) == KEYS[: SHARED_FROM - 1]
-    # Of several values for a key the last one counts: no request may overtake another.
-    cache.put_many(("a", str(i)) for i in range(4 * SHARED_FROM))
-    assert cache.get("a") == str(4 * SHARED_FROM - 1)
+def test_few_go_by_one(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    cache = make(server).cache()
+    few = {key: key for key in KEYS[: SHARED_FROM - 1]}
+    for put in (cache.put_all, cache.put_many):
+        put(few)
+        assert cache.get_many(few) == list(few)
+        assert cache.get_all(few) == few
     assert server.connections == 1
+
+
+def test_writes_of_one_key_go_by_one(server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    """Of several values for a key the last one counts: no request may overtake another."""
+    cache = make(server).cache()
+    for _ in range(3):
+        cache.put_many(("a", str(i)) for i in range(4 * SHARED_FROM))
+        assert cache.get("a") == str(4 * SHARED_FROM - 1)
+        cache.put_many((key, str(i)) for i in range(3) for key in KEYS)
+        assert cache.get_many(KEYS[:100]) == ["2"] * 100
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("method", ["put_many", "put_all"])
+def test_writes_of_many_keys_go_by_both(
+    server: EmbeddedServer, make: Callable[..., Any], method: str
+) -> None:
+    cache = make(server).cache()
+    put = getattr(cache, method)
+    put((key, "old") for key in KEYS)
+    put((key, key) for key in KEYS)
+    until(lambda: server.connections == 2)
+    assert cache.get_many(KEYS) == KEYS
+    before = received(server)
+    put((key, key[::-1]) for key in KEYS)
+    assert all(more - less > 2 * HALF for less, more in zip(before, received(server), strict=True))
+    assert cache.get_all(KEYS) == {key: key[::-1] for key in KEYS}
+
+
+@pytest.mark.parametrize("method", ["put_many", "put_all"])
+def test_a_write_that_fails(server: EmbeddedServer, make: Callable[..., Any], method: str) -> None:
+    cache = with_second(server, make(server))
+    asked = Op.PUT if method == "put_many" or cache._state.version < 21 else Op.PUT_ALL
+    put = getattr(cache, method)
+    for _ in range(4):
+        server.faults.status(Status.SERVER_ERROR, "broken", op=asked)
+        with pytest.raises(ServerError, match="broken"):
+            put((key, key) for key in KEYS)
+    server.faults.cut(3, op=asked)
+    with pytest.raises(TransportError):
+        put((key, key) for key in KEYS)
+    put((key, "new") for key in KEYS)
+    assert cache.get_many(KEYS) == ["new"] * len(KEYS)
 
 
 def test_each_server_has_its_second(make: Callable[..., Any]) -> None:
@@ -108,8 +151,8 @@ def test_no_second_to_be_had(
 ) -> None:
     """Who cannot have one does with one, and does not ask each time."""
     with EmbeddedServer(nodes=nodes, max_connections=1) as server:
-        cache = filled(make(server, server_failure_timeout=60))
         with caplog.at_level("INFO", logger="hotrod_codec.client"):
+            cache = filled(make(server, server_failure_timeout=60))
             for _ in range(8):
                 assert cache.get_many(KEYS * nodes) == KEYS * nodes
         assert server.connections == nodes

@@ -57,14 +57,16 @@ _MOST_NAMED: Final = 10  # servers in a line of the log
 _HEAD: Final = 40
 """About how many bytes a request has beside key and value."""
 
-_LONG: Final = 2**20
-"""For how many bytes a request is taken that is about many keys."""
-
 _UNKNOWN: Final = -1
 _SWITCHED: Final = -2  # tells the server that what we knew was of another cluster
 
+_LISTS: Final = {Op.GET_ALL: "keys", Op.PUT_ALL: "entries"}
+"""What requests for many keys have their lists in."""
+
+_ENDLESS: Final = 2**62
+
 SHARED_FROM: Final = 512
-"""How many reads of one server are worth a second connection: a server does what comes by one
+"""How many keys of one server are worth a second connection: a server does what comes by one
 connection in one thread, one after the other."""
 
 READS: Final = frozenset(
@@ -337,9 +339,10 @@ class Calls:
         items: What each is about: keys of GET, pairs of PUT, else fields as in Call.
         places: What decides where each goes, as Call.key.
         life: Lifespan and max idle of PUT.
+        any_order: Whether one may overtake another.
     """
 
-    __slots__ = ("header", "into", "items", "life", "op", "places", "state")
+    __slots__ = ("any_order", "header", "into", "items", "life", "op", "places", "state")
 
     def __init__(
         self,
@@ -351,8 +354,10 @@ class Calls:
         *,
         life: Mapping[str, Any] = _NO_FIELDS,
         into: Into = "pairs",
+        any_order: bool | None = None,
     ) -> None:
         self.op = op
+        self.any_order = op in READS if any_order is None else any_order
         self.state = state
         self.header = header
         self.items = items
@@ -376,16 +381,17 @@ class Calls:
             [places[i] for i in indices],
             life=self.life,
             into=self.into,
+            any_order=self.any_order,
         )
 
     @property
     def is_worth_a_second(self) -> bool:
         """Whether a second connection for half of them is of use, if all are for one server."""
         count = len(self.items)
-        if count < 2 or self.op not in READS:
+        if count < 2 or not self.any_order:
             return False
-        if self.op is Op.GET_ALL:
-            count = sum(len(fields["keys"]) for fields in self.items)
+        if self.op in _LISTS:
+            count = sum(len(fields[_LISTS[self.op]]) for fields in self.items)
         return count >= SHARED_FROM
 
     def cut(self, start: int, count: int, size: int) -> tuple[int, int]:
@@ -395,10 +401,10 @@ class Calls:
             stop = min(start + count, len(self.items))
             return end_of_fitting(self.items, start, stop, _HEAD, size)
         part = self.items[start : start + min(count, size // _HEAD + 1)]
-        if self.op is Op.GET_ALL:
-            sizes = [_HEAD + length_of(fields["keys"]) for fields in part]
+        if self.op in _LISTS:
+            sizes = [_HEAD + length_of(fields[_LISTS[self.op]]) for fields in part]
         else:
-            sizes = [_HEAD + len(f["key"]) if "key" in f else _LONG for f in part]
+            sizes = [_HEAD + len(fields["key"]) for fields in part]
         ends = list(accumulate(sizes))
         stop = end_of_piece(ends, 0, len(part), size)
         return start + stop, ends[stop - 1]
@@ -416,10 +422,9 @@ class Calls:
         )
 
 
-def length_of(column: Sequence[bytes]) -> int:
-    """How many bytes there are in it, be it bytes or something like it."""
-    size = total_size(column) if isinstance(column, list) else -1
-    return sum(map(len, column)) if size < 0 else size
+def length_of(things: list[Any]) -> int:
+    """How many bytes there are in keys or values, or in pairs of them."""
+    return end_of_fitting(things, 0, len(things), 0, _ENDLESS)[1] if things else 0
 
 
 def end_of_piece(ends: Sequence[int], start: int, last: int, size: int) -> int:

@@ -86,9 +86,9 @@ _MOST_BYTES = 2**20
 """Keys and values of one request for many; servers take 10 MB by default. As many are wanted in an
 answer at the most, as far as it can be foreseen."""
 
-_MOST_KEYS = 256
-"""Of one request that reads many: more take the server longer, who could answer others meanwhile
-and by a second connection, and the client, who could take in what is there."""
+_MOST_KEYS = 512
+"""Of one request for many: more take the server longer, who could do others meanwhile and by a
+second connection, and the client, who could take in what is there."""
 
 GATHERED_FROM = 128
 """From how many keys on `get_many` asks for several by one request."""
@@ -450,7 +450,7 @@ class AsyncCache(Generic[K, V]):
 
     async def get_all(self, keys: Iterable[K]) -> dict[K, V]:
         """The values under many keys: those that are there. One request to each server, or
-        several for very many keys.
+        several for more than 512 keys or where values are long.
 
         Hot Rod: GET_ALL 0x2F, since 2.1; before, as `get_many`.
         """
@@ -510,8 +510,8 @@ class AsyncCache(Generic[K, V]):
         lifespan: _Life = None,
         max_idle: _Life = None,
     ) -> None:
-        """Store many entries. One request to each server, or several when they are long; when
-        one of them fails, others may have been done.
+        """Store many entries. One request to each server, or several for more than 512 entries or
+        long ones; when one of them fails, others may have been done.
 
         Hot Rod: PUT_ALL 0x2D, since 2.1; before, as `put_many`.
         """
@@ -531,7 +531,7 @@ class AsyncCache(Generic[K, V]):
         life = {"lifespan": lifespan, "max_idle": max_idle}
         fields = [{"entries": part, **life} for part in parts]
         await self._dispatcher.execute_many(
-            Calls(Op.PUT_ALL, self._state, self._header, fields, goals)
+            Calls(Op.PUT_ALL, self._state, self._header, fields, goals, any_order=True)
         )
 
     def _encoded(
@@ -552,7 +552,11 @@ class AsyncCache(Generic[K, V]):
         return pairs, datas, contents, self._places(keys, datas)
 
     def _split(
-        self, items: list[T], places: list[bytes], *columns: list[bytes], most: int | None = None
+        self,
+        items: list[T],
+        places: list[bytes],
+        *columns: list[bytes],
+        most: int = _MOST_KEYS,
     ) -> tuple[list[list[T]], list[bytes | None], list[int] | None]:
         """What requests about many keys are about, each for one server; where each goes; the
         indices of all items in this order, None if it is theirs. Servers close connections for
@@ -578,7 +582,9 @@ class AsyncCache(Generic[K, V]):
                 list(accumulate(sum(len(c[i]) for c in columns) for i in indices)) if long else ()
             )
             # All of about the same length, so that none is waited for in the end.
-            number = 1 if most is None else max(1, -(-count // most))
+            number = max(1, -(-count // most))
+            if number > 1:
+                number += number % 2  # so that they can be halved
             most_here = -(-count // number)
             start = 0
             while start < count:
@@ -663,9 +669,13 @@ class AsyncCache(Generic[K, V]):
         other. When one of them fails, others may have been done."""
         if not self._ready:
             await self._prepare()
-        items, _, _, places = self._encoded(entries)
+        items, datas, _, places = self._encoded(entries)
         life = {"lifespan": lifespan, "max_idle": max_idle}
-        calls = Calls(Op.PUT, self._state, self._header, items, places, life=life)
+        # Of several values for a key the last one counts.
+        any_order = self._keys_return and len(set(datas)) == len(datas)
+        calls = Calls(
+            Op.PUT, self._state, self._header, items, places, life=life, any_order=any_order
+        )
         await self._dispatcher.execute_many(calls)
 
     # ---- long values
