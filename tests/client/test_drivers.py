@@ -628,3 +628,21 @@ def test_other_clusters(make: Callable[..., Any]) -> None:
         home.stop()
         assert cache.get("a") == "away"
         assert client.current_cluster == "away"
+
+
+def test_what_is_there_may_be_none(server: EmbeddedServer) -> None:
+    """A null of JSON is a value: it is not made again, and not for ever."""
+    with connect("sync", server.uri) as client:
+        cache = client.cache(values="json")
+        cache.put("k", None)
+        found: list[Any] = []
+
+        def compute() -> None:
+            found.append(cache.compute_if_absent("k", lambda key: 5))
+
+        thread = threading.Thread(target=compute, daemon=True)
+        thread.start()
+        thread.join(5)
+        asked = server.requests.get(Op.PUT_IF_ABSENT, 0)
+        client.close()  # a loop without end would go on
+        assert (found, asked) == ([None], 0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -212,12 +216,18 @@ def test_what_fails_for_good_is_not_asked_for_in_another_way(
 ) -> None:
     cache = filled(make(server, request_timeout=0.3, max_retries=1))
     count = Counted(server)
-    server.faults.drop(op=Op.GET_ALL, times=None)
-    with pytest.raises(RequestTimeoutError):
-        cache.get_many(KEYS)
-    server.faults.clear()
+    for status in (Status.NODE_SUSPECTED, Status.ILLEGAL_LIFECYCLE_STATE):
+        server.faults.status(status, op=Op.GET_ALL, times=None)
+        with pytest.raises(ServerError):
+            cache.get_many(KEYS)
+        assert count() == (0, 4)
+        server.faults.clear()
     server.faults.cut(0, op=Op.GET_ALL, times=None)
     with pytest.raises(TransportError):
+        cache.get_many(KEYS)
+    server.faults.clear()
+    server.faults.drop(op=Op.GET_ALL, times=None)
+    with pytest.raises(RequestTimeoutError):
         cache.get_many(KEYS)
     assert count()[0] == 0
     server.faults.clear()
@@ -312,3 +322,110 @@ def test_what_is_counted(server: EmbeddedServer, make: Make) -> None:
     cache.get_all([*KEYS, "none"])
     found = client.statistics
     assert (found.hits - before.hits, found.misses - before.misses) == (2000, 2)
+
+
+def test_a_call_has_one_time_for_all(server: EmbeddedServer, make: Make) -> None:
+    """Also for the first keys, which are asked for one by one."""
+    cache = make(server, operation_timeout=1.0, request_timeout=0.9, max_retries=0).cache()
+    cache.put_all(ENTRIES)
+    server.faults.delay(0.8, op=Op.GET, times=GATHERED_FROM)
+    server.faults.delay(0.8, op=Op.GET_ALL, times=None)
+    with pytest.raises(RequestTimeoutError):
+        cache.get_many(KEYS)
+
+
+@pytest.mark.parametrize("first", ["long", "short"])
+def test_one_value_tells_nothing_of_the_others(
+    server: EmbeddedServer, make: Make, first: str
+) -> None:
+    cache = make(server).cache()
+    one = "v" * 3_000_000 if first == "long" else "v"
+    other = "v" if first == "long" else "v" * (2 * _LONG_VALUE)
+    entries = dict.fromkeys(KEYS, other)
+    cache.put("one", one)
+    cache.put_all(entries)
+    assert cache.get_all(["one"]) == {"one": one}
+    count = Counted(server)
+    if first == "long":
+        assert cache.get_all(entries) == entries
+        assert count() == (0, 2)
+    else:
+        assert cache.get_many(entries) == list(entries.values())
+        assert count() == (1000, 0)
+
+
+def test_what_is_asked_for_again_counts_once(server: EmbeddedServer, make: Make) -> None:
+    client = make(server, statistics=True)
+    cache = filled(client)
+    keys = [
+        key for pair in zip(KEYS, (f"no {i}" for i in range(1000)), strict=True) for key in pair
+    ]
+    before, count = client.statistics, Counted(server)
+    server.faults.status(Status.SERVER_ERROR, "broken", op=Op.GET_ALL)
+    assert cache.get_many(keys) == [ENTRIES.get(key) for key in keys]
+    assert count() == (500, 4)
+    found = client.statistics
+    assert (found.hits - before.hits, found.misses - before.misses) == (1000, 1000)
+
+
+def test_keys_that_come_twice_are_no_misses(server: EmbeddedServer, make: Make) -> None:
+    client = make(server, statistics=True)
+    cache = filled(client)
+    before = client.statistics
+    assert cache.get_many(KEYS[:2] * 150) == list(ENTRIES.values())[:2] * 150
+    assert cache.get_all(KEYS[:2] * 150) == {key: ENTRIES[key] for key in KEYS[:2]}
+    assert client.statistics.hits > before.hits
+    assert client.statistics.misses == before.misses
+
+
+class SlowLine:
+    """A port that leads to a server, whose answers come at `rate` bytes in a second."""
+
+    def __init__(self, server: tuple[str, int], rate: float) -> None:
+        self._server, self._rate = server, rate
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.address = self._door.getsockname()[:2]
+        self._all = [self._door]
+        threading.Thread(target=self._welcome, daemon=True).start()
+
+    def close(self) -> None:
+        for sock in self._all:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+
+    def _welcome(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._door.accept()
+                there = socket.create_connection(self._server)
+                self._all += [here, there]
+                for way in ((here, there, 0.0), (there, here, 1 / self._rate)):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket, seconds: float) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(2**14):
+                sink.sendall(data)
+                time.sleep(len(data) * seconds)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_that_are_longer_than_those_before(server: EmbeddedServer, kind: str) -> None:
+    """So many of them in one answer may take too long: the next time they come one by one."""
+    long = dict.fromkeys(KEYS[:256], "v" * 30_000)
+    with connect(kind, server.uri) as other:
+        other.cache().put_all(dict.fromkeys(KEYS[256:], "v") | long)
+    line = SlowLine(server.address, 4e6)
+    settings: dict[str, Any] = {"client_intelligence": "basic", "request_timeout": 0.5}
+    try:
+        with connect(kind, addresses=[line.address], max_retries=0, **settings) as client:
+            cache = client.cache()
+            assert cache.get_many(KEYS[256:]) == ["v"] * 744
+            with pytest.raises(RequestTimeoutError):
+                cache.get_many(long)
+            assert cache.get_many(long) == list(long.values())
+    finally:
+        line.close()

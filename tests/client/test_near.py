@@ -26,8 +26,9 @@ from hotrod_codec import (
     TransportError,
     Version,
 )
+from hotrod_codec.client.cluster import keys_come_back
 from hotrod_codec.client.config import UNBOUNDED
-from hotrod_codec.client.near import NearCounts, NearEntry, NearStore, keys_come_back
+from hotrod_codec.client.near import NearCounts, NearEntry, NearStore
 from hotrod_codec.errors import ConfigurationError, EncodeError
 from hotrod_codec.marshallers import BYTES, JSON, PROTOSTREAM, TEXT
 from hotrod_codec.values import MediaType, Metadata
@@ -461,3 +462,16 @@ def test_a_forked_child_hears_of_changes_itself(server: EmbeddedServer) -> None:
         until(lambda: cache.get("k") == "new")
         for end in (child_has_read, has_read, written, has_written):
             os.close(end)
+
+
+def test_values_that_are_none(server: EmbeddedServer, kind: str) -> None:
+    """A null of JSON is a value, too."""
+    with connect(kind, server.uri) as client:
+        entries = {"null": None, "one": 1}
+        plain = client.cache(values="json")
+        plain.put_all(entries)
+        assert plain.get_all([*entries, "none"]) == entries
+        near = client.cache(values="json", near_cache=10)
+        for _ in range(2):
+            assert near.get_all([*entries, "none"]) == entries
+            assert near.get_many([*entries, "none"]) == [None, 1, None]

@@ -234,3 +234,20 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     path.write_text(f"{PREFIX}max_retries=x")
     with pytest.raises(ConfigurationError, match=r"bad\.properties: .*max_retries: 'x'"):
         read_properties(path)
+
+
+def test_the_intelligence_of_a_cluster(tmp_path: Path) -> None:
+    """As Infinispan's documentation has it; in any order."""
+    file = tmp_path / "hotrod-client.properties"
+    name = "infinispan.client.hotrod.cluster"
+    lines = [f"{name}.intelligence.NYC=BASIC", f"{name}.NYC=n:1;n2", f"{name}.LON=l"]
+    for order in (lines, lines[::-1]):
+        file.write_text("\n".join(order))
+        clusters = configure(properties=file).clusters
+        assert clusters["NYC"].addresses == (("n", 1), ("n2", 11222))
+        assert clusters["NYC"].client_intelligence == 1
+        assert clusters["LON"].client_intelligence is None
+        assert set(clusters) == {"NYC", "LON"}
+    file.write_text(lines[0])
+    with pytest.raises(ConfigurationError, match=r"intelligence\.NYC: there is no cluster\.NYC"):
+        read_properties(file)

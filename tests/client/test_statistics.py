@@ -106,3 +106,28 @@ def test_a_forked_child_counts_on(server: EmbeddedServer) -> None:
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
         assert cache.statistics.stores == 1
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_has_no_values_of_its_parent(server: EmbeddedServer) -> None:
+    with connect("sync", server.uri) as client:
+        cache = client.cache(near_cache=10)
+        cache.put("k", "v")
+        for _ in range(3):
+            cache.get("k")
+        before = client.statistics
+        assert (before.near_size, before.near_hits, before.near_misses) == (1, 2, 1)
+        child = os.fork()
+        if child == 0:
+            try:
+                empty = client.statistics.near_size == 0
+                for _ in range(3):
+                    cache.get("k")
+                found = client.statistics
+                counts = found.near_size, found.near_hits, found.near_misses
+                os._exit(0 if empty and counts == (1, 4, 2) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert client.statistics.near_size == 1

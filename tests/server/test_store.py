@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hotrod_codec import EmbeddedServer, Op, Status
+from hotrod_codec import Client, EmbeddedServer, Op, Status
 from hotrod_codec.server import configuration
 from hotrod_codec.server.store import NEVER, Cache, CacheConfiguration, Change, Cluster, Entry
 from server.peer import Peer
@@ -269,3 +269,32 @@ def test_who_writes_does_not_suffer_for_who_listens() -> None:
         )
         assert peer.call(Op.PUT_MULTIMAP, key=b"k", value=b"v").status == Status.SUCCESS
         assert peer.call(Op.GET_MULTIMAP, key=b"k").values == [b"v"]
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["replicated", "distributed"])
+def test_what_is_read_all_the_time_stays(nodes: int, mode: str) -> None:
+    """No node takes it for the oldest, though one alone is asked for it."""
+    configuration = CacheConfiguration(mode=mode, max_entries=50)
+    with (
+        EmbeddedServer(nodes=nodes, caches={"few": configuration}) as server,
+        Client(server.uri) as client,
+    ):
+        cache = client.cache("few")
+        hot = dict.fromkeys([f"hot {i}" for i in range(5)], "v")
+        cache.put_all(hot)
+        for i in range(300):
+            assert cache.get_all(hot) == hot, i
+            cache.put(f"cold {i}", "v")
+
+
+def test_a_lower_bound_holds_at_once() -> None:
+    definition = (
+        '<local-cache><encoding media-type="text/plain"/><memory max-count="100"/></local-cache>'
+    )
+    with EmbeddedServer() as server, Client(server.uri) as client:
+        client.admin.create_cache("few", definition)
+        cache = client.cache("few")
+        cache.put_all({f"k{i}": "v" for i in range(100)})
+        client.admin.update_configuration_attribute("few", "memory.max-count", "10")
+        assert cache.size() == 10

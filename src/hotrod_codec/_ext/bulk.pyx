@@ -1211,38 +1211,56 @@ cdef class _Items:
 
 cdef extern from *:
     """
-    static inline uint64_t hr_mixed(uint64_t hash, uint64_t part)
+    /* SipHash-1-3: with a key that nobody else knows, nobody can make many keys of the same hash.
+     * (To mix in one word after the other by xor, shift and multiplication would not do: there are
+     * differences that pass through such a step whatever the seed.) */
+    static inline uint64_t hr_rotated(uint64_t x, int by)
     {
-        hash ^= part;
-        hash = (hash ^ (hash >> 32)) * UINT64_C(0x9E3779B97F4A7C15);
-        return hash ^ (hash >> 32);
+        return x << by | x >> (64 - by);
     }
 
-    /* With a seed that nobody else knows, nobody can make many keys of the same hash. */
-    static inline uint32_t hr_hash_of_slice(uint64_t seed, hr_slice s)
+    static inline void hr_sip_round(uint64_t *v)
     {
-        uint64_t hash = seed ^ s.len, part = 0;
+        v[0] += v[1]; v[1] = hr_rotated(v[1], 13); v[1] ^= v[0]; v[0] = hr_rotated(v[0], 32);
+        v[2] += v[3]; v[3] = hr_rotated(v[3], 16); v[3] ^= v[2];
+        v[0] += v[3]; v[3] = hr_rotated(v[3], 21); v[3] ^= v[0];
+        v[2] += v[1]; v[1] = hr_rotated(v[1], 17); v[1] ^= v[2]; v[2] = hr_rotated(v[2], 32);
+    }
+
+    static inline uint32_t hr_hash_of_slice(uint64_t seed, uint64_t seed_2, hr_slice s)
+    {
+        uint64_t v[4], part = 0;
         size_t i;
+        v[0] = seed ^ UINT64_C(0x736f6d6570736575);
+        v[1] = seed_2 ^ UINT64_C(0x646f72616e646f6d);
+        v[2] = seed ^ UINT64_C(0x6c7967656e657261);
+        v[3] = seed_2 ^ UINT64_C(0x7465646279746573);
         for (i = 0; i + 8 <= s.len; i += 8) {
             memcpy(&part, s.data + i, 8);
-            hash = hr_mixed(hash, part);
+            v[3] ^= part;
+            hr_sip_round(v);
+            v[0] ^= part;
         }
-        if (i == s.len)
-            return (uint32_t)hash;
-        if (s.len >= 8) {
-            memcpy(&part, s.data + s.len - 8, 8);
-        } else {
-            memcpy(&part, s.data, s.len);
-        }
-        return (uint32_t)hr_mixed(hash, part);
+        part = (uint64_t)s.len << 56;
+        for (; i < s.len; ++i)
+            part |= (uint64_t)s.data[i] << 8 * (i & 7);
+        v[3] ^= part;
+        hr_sip_round(v);
+        v[0] ^= part;
+        v[2] ^= 0xff;
+        hr_sip_round(v);
+        hr_sip_round(v);
+        hr_sip_round(v);
+        return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
     }
 
     #define HR_FOUND (UINT32_C(1) << 31)
     """
     const uint32_t FOUND "HR_FOUND"
-    uint32_t hr_hash_of_slice(uint64_t seed, hr_slice s) noexcept
+    uint32_t hr_hash_of_slice(uint64_t seed, uint64_t seed_2, hr_slice s) noexcept
 
 cdef uint64_t SEED = <uint64_t>hash("keys of a batch")
+cdef uint64_t SEED_2 = <uint64_t>hash("keys of a batch, further")
 
 
 cdef struct Slot:
@@ -1299,7 +1317,7 @@ def put_found(EntryBatch batch not None, list keys not None, list values not Non
     try:
         for i in range(batch.count):
             key = part_at(batch.table, batch.first + i * batch.stride)
-            hashed = hr_hash_of_slice(SEED, key)
+            hashed = hr_hash_of_slice(SEED, SEED_2, key)
             slot = slot_of(batch, slots, mask, key, hashed)
             others += slot.number == 0
             slot.hash, slot.number = hashed, <uint32_t>(i + 1)
@@ -1309,7 +1327,7 @@ def put_found(EntryBatch batch not None, list keys not None, list values not Non
                 raise TypeError(f"keys: wants bytes, got {type(item).__name__}")
             key = hr_slice(<const uint8_t *>PyBytes_AS_STRING(item),
                            <size_t>PyBytes_GET_SIZE(item))
-            slot = slot_of(batch, slots, mask, key, hr_hash_of_slice(SEED, key))
+            slot = slot_of(batch, slots, mask, key, hr_hash_of_slice(SEED, SEED_2, key))
             if not slot.number:
                 continue
             others -= not slot.number & FOUND

@@ -43,6 +43,7 @@ __all__ = [
     "Routing",
     "Statement",
     "end_of_piece",
+    "keys_come_back",
     "length_of",
     "may_retry",
 ]
@@ -250,10 +251,12 @@ class CacheState(Target):
         version: The protocol version of the answer that said so.
         value_size: About how long its values are, in bytes; None: nobody has seen enough of them.
         refuses_many: Whether its server refused to read many keys by one request.
+        epoch: Changes when all of that has to be asked for anew.
     """
 
     __slots__ = (
         "balancer",
+        "epoch",
         "key_type",
         "known",
         "name",
@@ -269,12 +272,20 @@ class CacheState(Target):
         self.name = name
         self.routing = routing
         self.balancer = balancer
+        self.epoch = 0
         self.known = False
         self.key_type: MediaType | None = None
         self.value_type: MediaType | None = None
         self.version = Version.V4_1
         self.value_size: float | None = None
         self.refuses_many = False
+
+    def forget(self) -> None:
+        """It is another cache now, though of that name."""
+        self.known = False
+        self.value_size = None
+        self.refuses_many = False
+        self.epoch += 1
 
     def note_values(self, values: list[bytes | None]) -> None:
         """These were read of it, None where there is none."""
@@ -652,7 +663,7 @@ class Cluster(Front):
         self.generation += 1
         self._seeds, self.intelligence = self._sites[name]
         for state in self._caches.values():
-            state.known = False
+            state.forget()
             state.routing = Routing(_SWITCHED, self._seeds)
             state.balancer.set_servers(self._seeds)
 
@@ -679,3 +690,23 @@ def _is_too_large(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+# Text and bytes have one form, however they are stored.
+_ONE_FORM: Final = frozenset({"text/plain", "application/octet-stream"})
+
+
+def keys_come_back(sent: MediaType, stored: MediaType | None, version: Version) -> bool:
+    """Whether keys in events and answers have the bytes that were sent for them, and different
+    bytes are different keys: servers that convert write keys in their own way.
+
+    Args:
+        sent: How keys are sent.
+        stored: How the server stores them; None: it did not say.
+        version: The protocol's.
+    """
+    if sent.name in _ONE_FORM:
+        return True
+    if stored is None:
+        return version != Version.V2_8  # which converts and does not tell from what
+    return stored.name == sent.name

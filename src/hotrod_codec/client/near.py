@@ -13,15 +13,10 @@ import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
 
-from hotrod_codec.ops import Version
-from hotrod_codec.values import MediaType, Metadata
+from hotrod_codec.values import Metadata
 
-__all__ = ["NearEntry", "NearStore", "keys_come_back"]
-
-# Text and bytes have one form, however they are stored.
-_ONE_FORM: Final = frozenset({"text/plain", "application/octet-stream"})
+__all__ = ["NearEntry", "NearStore"]
 
 
 class NearEntry:
@@ -185,19 +180,3 @@ class NearStore:
         with self._lock:
             self._generation = None
             self._clear()
-
-
-def keys_come_back(sent: MediaType, stored: MediaType | None, version: Version) -> bool:
-    """Whether keys in events have the bytes that were sent for them: servers that convert write
-    them in their own way.
-
-    Args:
-        sent: How keys are sent.
-        stored: How the server stores them; None: it did not say.
-        version: The protocol's.
-    """
-    if sent.name in _ONE_FORM:
-        return True
-    if stored is None:
-        return version != Version.V2_8  # which converts and does not tell from what
-    return stored.name == sent.name

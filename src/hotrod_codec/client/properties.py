@@ -126,6 +126,13 @@ def keywords_of(properties: Mapping[str, str], variables: Mapping[str, str]) -> 
                 senseless.append(f"{name} ({why})")
     for settings in found.get("caches", {}).values():
         _join_near_cache(settings)
+    for site, intelligence in found.pop("intelligences", {}).items():
+        servers = found.get("clusters", {}).get(site)
+        if servers is None:
+            mistakes.append(f"{PREFIX}cluster.intelligence.{site}: there is no cluster.{site}")
+        else:
+            both = {"addresses": servers, "client_intelligence": intelligence}
+            found["clusters"][site] = both
     mistakes.raise_any()
     if senseless:
         logger.warning("settings of the Java client without effect: %s", "; ".join(senseless))
@@ -141,6 +148,10 @@ def _add(name: str, value: str, found: dict[str, Any]) -> str:
     match = _CACHE.fullmatch(name)
     if match is not None:
         return _add_of_cache(match[1] or match[2], match[3], value, found)
+    if name.startswith("cluster.intelligence."):
+        site = name.removeprefix("cluster.intelligence.")
+        found.setdefault("intelligences", {})[site] = value.strip()
+        return ""
     if name.startswith("cluster."):
         found.setdefault("clusters", {})[name.removeprefix("cluster.")] = value
         return ""

@@ -136,12 +136,13 @@ class Book:
 
     def near_begins(self, store: NearStore) -> None:
         """There is a near cache."""
-        self._near[id(store)] = store
+        with self._locked():
+            self._near[id(store)] = store
 
     def near_ends(self, store: NearStore) -> None:
         """It is over; its counts are kept."""
-        if self._near.pop(id(store), None) is not None:
-            with self._locked():
+        with self._locked():
+            if self._near.pop(id(store), None) is not None:
                 _add_near(self._tally(store.cache), store)
 
     def of_cache(self, name: str) -> CacheStatistics:
@@ -185,6 +186,9 @@ class Book:
         if self._process != os.getpid():  # after a fork another thread may have had it
             self._process = os.getpid()
             self._lock = threading.Lock()
+            for store in self._near.values():  # the parent's; only their counts go on
+                _add_near(self._tally(store.cache), store)
+            self._near = {}
         return self._lock
 
 
@@ -198,7 +202,7 @@ def _result(op: Op, item: Any, answer: Any) -> tuple[int, int]:
     """For how many keys it was done, and for how many not."""
     if op is Op.GET_ALL:
         found = 0 if answer is None else len(answer.entries)
-        return found, len(item["keys"]) - found
+        return found, len(set(item["keys"])) - found  # of a key that comes twice there is one
     if op is Op.PUT_ALL:
         return len(item["entries"]), 0
     if isinstance(answer, Response):

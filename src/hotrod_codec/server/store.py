@@ -320,7 +320,9 @@ class Cache:
                 return None
             entry.last_used = now
         if self.max_entries is not None:
-            store.move_to_end(key)  # type: ignore[attr-defined]
+            for holder in self._holders(key):  # who drops it, drops it everywhere
+                if key in holder:
+                    holder.move_to_end(key)  # type: ignore[attr-defined]
         return entry
 
     def peek(self, key: bytes) -> Entry | None:
@@ -413,6 +415,8 @@ class Cache:
         self.lifespan = _milliseconds(configuration.lifespan)
         self.max_idle = _milliseconds(configuration.max_idle)
         self.max_entries = configuration.max_entries or self._cluster.max_entries
+        for store in self._stores.values():
+            self._bound(store)
 
     def entries(self) -> dict[bytes, Entry]:
         """All entries that have not expired; a copy."""

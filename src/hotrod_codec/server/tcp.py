@@ -151,7 +151,7 @@ class EmbeddedServer:
             handled: nothing may be waited for there.
         max_entries: The most that a cache keeps on a node; the least recently used go first.
         num_segments, num_owners: Of caches that say nothing else.
-        max_request: The longest request in bytes, and the longest streamed value.
+        max_request: The longest request in bytes; a streamed value may have twice as many.
         max_connections: The most connections of a node; further ones are closed at once.
 
     Raises:

@@ -17,8 +17,8 @@ from hotrod_codec.client._async.cache import AsyncCache
 from hotrod_codec.client._async.dispatch import Dispatcher
 from hotrod_codec.client._async.driver import Connection, clock, sleep, spawn
 from hotrod_codec.client._async.subscriptions import Subscription
-from hotrod_codec.client.cluster import READS, CacheState, Calls
-from hotrod_codec.client.near import NearEntry, NearStore, keys_come_back
+from hotrod_codec.client.cluster import READS, CacheState, Calls, keys_come_back
+from hotrod_codec.client.near import NearEntry, NearStore
 from hotrod_codec.client.results import MetadataValue
 from hotrod_codec.client.session import NO_FLAGS, Header
 from hotrod_codec.errors import EncodeError, HotRodError
@@ -175,8 +175,20 @@ class AsyncNearCache(AsyncCache[K, V]):
             store.fill(data, reservation, found)
 
     async def get_many(self, keys: Iterable[K]) -> list[V | None]:
+        decode = self._decode_value
+        found = await self._read_many(keys)
+        return [None if entry is None else decode(entry.value) for entry in found]
+
+    async def get_all(self, keys: Iterable[K]) -> dict[K, V]:
+        # GET_ALL tells no metadata, and with that not for how long a value may be kept.
+        wanted = list(keys)
+        decode = self._decode_value
+        found = zip(wanted, await self._read_many(wanted), strict=True)
+        return {key: decode(entry.value) for key, entry in found if entry is not None}
+
+    async def _read_many(self, keys: Iterable[K]) -> list[NearEntry | None]:
         store = await self._store()
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             await self._prepare()
         generation = self._dispatcher.cluster.generation
         now, wall = clock(), time.time()
@@ -203,14 +215,7 @@ class AsyncNearCache(AsyncCache[K, V]):
         finally:
             for index, data, reservation in missing:
                 store.fill(data, reservation, found[index] if index < len(found) else None)
-        decode = self._decode_value
-        return [None if entry is None else decode(entry.value) for entry in found]
-
-    async def get_all(self, keys: Iterable[K]) -> dict[K, V]:
-        # GET_ALL tells no metadata, and with that not for how long a value may be kept.
-        wanted = list(keys)
-        values = await self.get_many(wanted)
-        return {k: v for k, v in zip(wanted, values, strict=True) if v is not None}
+        return found
 
     def _entry(self, store: NearStore, answer: Response, now: float, wall: float) -> NearEntry:
         entry = NearEntry(answer.value, answer.metadata, now, wall)
@@ -315,7 +320,7 @@ class AsyncNearCache(AsyncCache[K, V]):
 
     async def _open(self) -> NearStore:
         """Make the store, and have it told what changes. Until then it keeps nothing."""
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             await self._prepare()
         if self._state.version < Version.V2_0:
             raise EncodeError("there are listeners from version 2.0 on", field="near_cache")

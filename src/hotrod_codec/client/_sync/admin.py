@@ -70,7 +70,7 @@ class Admin:
     def remove_cache(self, name: str, *, flags: _Flags = ()) -> None:
         """Remove a cache and its data, on all nodes. That there is none is no error."""
         self._dispatcher.run(admin.remove_cache(name, flags=flags))
-        self._dispatcher.cluster.cache(name).known = False
+        self._dispatcher.cluster.cache(name).forget()
         for subscription in list(self._dispatcher.subscriptions.values()):
             subscription.cache_removed(name)
 

@@ -37,7 +37,15 @@ from hotrod_codec.client._sync.streams import (
     writing,
 )
 from hotrod_codec.client._sync.tasks import execute
-from hotrod_codec.client.cluster import Call, Calls, Statement, end_of_piece, length_of
+from hotrod_codec.client.cluster import (
+    Call,
+    Calls,
+    Statement,
+    end_of_piece,
+    keys_come_back,
+    length_of,
+    may_retry,
+)
 from hotrod_codec.client.config import as_marshaller
 from hotrod_codec.client.queries import Followed, Query, deletes
 from hotrod_codec.client.results import (
@@ -49,7 +57,7 @@ from hotrod_codec.client.results import (
 )
 from hotrod_codec.client.session import NO_FLAGS, Header, Into
 from hotrod_codec.client.statistics import CacheStatistics
-from hotrod_codec.errors import EncodeError, ServerError
+from hotrod_codec.errors import EncodeError, RequestTimeoutError, ServerError
 from hotrod_codec.marshallers import (
     PROTOSTREAM,
     Marshaller,
@@ -99,9 +107,6 @@ GATHERED_FROM = 128
 _LONG_VALUE = 2**12
 """Bytes of values that are as quickly had by requests of their own."""
 
-# Different keys in these have different bytes, and come back from any storage as they were.
-_AS_WRITTEN = frozenset({"text/plain", "application/octet-stream", "application/x-protostream"})
-
 
 class Cache(Generic[K, V]):
     """A cache of the servers. Made by `Client.cache`.
@@ -149,7 +154,7 @@ class Cache(Generic[K, V]):
         self._decode_values = many_decoder(values)
         self._stored_key: Callable[[K], bytes] | None = None
         self._keys_return = False  # as they are sent
-        self._ready = False
+        self._epoch = -1  # of the state that this is of
 
     @property
     def name(self) -> str:
@@ -220,7 +225,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: GET 0x03.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         data = self._encode_key(key)
         place = data if self._stored_key is None else self._stored_key(key)
@@ -233,7 +238,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: GET_WITH_METADATA 0x1B, since 1.2; before, GET_WITH_VERSION 0x11.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         op = Op.GET_WITH_METADATA
         if self._state.version < Version.V1_2:
@@ -264,7 +269,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: PUT 0x01.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         data = self._encode_key(key)
         place = data if self._stored_key is None else self._stored_key(key)
@@ -409,9 +414,9 @@ class Cache(Generic[K, V]):
             The value that is there now.
         """
         while True:
-            found = self.get(key)
+            found = self.get_with_metadata(key)
             if found is not None:
-                return found
+                return found.value  # be it None, as of JSON's null
             value = function(key)
             if self._put_computed(key, value, None, lifespan, max_idle):
                 return value
@@ -458,7 +463,7 @@ class Cache(Generic[K, V]):
         Hot Rod: GET_ALL 0x2F, since 2.1; before, as `get_many`.
         """
         wanted = list(keys)
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         datas = self._encode_keys(wanted)
         places = self._places(wanted, datas)
@@ -466,7 +471,7 @@ class Cache(Generic[K, V]):
         if self._state.version < Version.V2_1 or total_size(datas) < 0:
             values = self._each(datas, places)
         else:
-            values, others, failed = self._gathered(datas, places)
+            values, others, failed, _ = self._gathered(datas, places)
             if failed is not None:
                 raise failed
         decoded = self._decode_values(values)
@@ -482,29 +487,37 @@ class Cache(Generic[K, V]):
         return found
 
     def _gathered(
-        self, datas: list[bytes], places: list[bytes]
-    ) -> tuple[list[bytes | None], list[EntryBatch], Exception | None]:
+        self, datas: list[bytes], places: list[bytes], timeout: float | None = None
+    ) -> tuple[list[bytes | None], list[EntryBatch], Exception | None, list[int]]:
         """What is under many keys, some hundred in each request; answers with other keys than
-        those that were asked for; why something is missing, if it is not that there is nothing."""
+        those that were asked for; why something is missing, if it is not that there is nothing;
+        the indices of what may be missing for one of these reasons."""
         size = self._state.value_size or 1
         most = min(_MOST_KEYS, max(1, int(_MOST_BYTES / size)))
         parts, goals, order = self._split(datas, places, datas, most=most)
         fields = [{"keys": part} for part in parts]
         calls = Calls(Op.GET_ALL, self._state, self._header, fields, goals, into="batch")
-        answers, _ = self._dispatcher.try_many(calls)
+        answers, _ = self._dispatcher.try_many(calls, timeout)
         values: list[bytes | None] = [None] * len(datas)
         others: list[EntryBatch] = []
         failed: Exception | None = None
+        unsure: list[int] = []
         start = 0
         for part, answer in zip(parts, answers, strict=True):
+            end = start + len(part)
             if isinstance(answer, Exception):
                 if failed is None or isinstance(failed, ServerError):
                     failed = answer
-            elif answer and put_found(answer.entries, part, values, start, order):
+                unsure += range(start, end) if order is None else order[start:end]
+            elif answer is not None and put_found(answer.entries, part, values, start, order):
                 others.append(answer.entries)
-            start += len(part)
-        self._state.note_values(values)
-        return values, others, failed
+                unsure += range(start, end) if order is None else order[start:end]
+            start = end
+        if isinstance(failed, RequestTimeoutError):
+            self._state.value_size = _MOST_BYTES  # they may be that long: the next time one by one
+        elif len(values) >= GATHERED_FROM:
+            self._state.note_values(values)
+        return values, others, failed, unsure
 
     def put_all(
         self,
@@ -518,7 +531,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: PUT_ALL 0x2D, since 2.1; before, as `put_many`.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V2_1:
             self.put_many(entries, lifespan=lifespan, max_idle=max_idle)
@@ -606,21 +619,22 @@ class Cache(Generic[K, V]):
 
         Hot Rod: GET 0x03, GET_ALL 0x2F.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         wanted = list(keys)
         datas = self._encode_keys(wanted)
         places = self._places(wanted, datas)
         state = self._state
+        deadline = clock() + self._dispatcher.configuration.operation_timeout
         values: list[bytes | None] = []
         if len(datas) >= GATHERED_FROM and self._may_gather(datas):
             if state.value_size is None:  # shows in some of them
                 values = self._each(datas[:GATHERED_FROM], places[:GATHERED_FROM])
                 datas, places = datas[GATHERED_FROM:], places[GATHERED_FROM:]
             if state.value_size is not None and state.value_size <= _LONG_VALUE:
-                values += self._gathered_or_each(datas, places)
+                values += self._gathered_or_each(datas, places, deadline)
                 return list(self._decode_values(values))
-        values += self._each(datas, places)
+        values += self._each(datas, places, deadline - clock())
         return list(self._decode_values(values))
 
     def _may_gather(self, datas: list[bytes]) -> bool:
@@ -640,18 +654,20 @@ class Cache(Generic[K, V]):
         return values
 
     def _gathered_or_each(
-        self, datas: list[bytes], places: list[bytes]
+        self, datas: list[bytes], places: list[bytes], deadline: float
     ) -> list[bytes | None]:
         """What is under many keys, some hundred in each request. Where that cannot be had, as who
         may read one entry may not read many, one request for each."""
-        deadline = clock() + self._dispatcher.configuration.operation_timeout
-        values, others, failed = self._gathered(datas, places)
+        values, others, failed, unsure = self._gathered(datas, places, deadline - clock())
         left = deadline - clock()
-        if failed is not None and (left <= 0 or not isinstance(failed, ServerError)):
+        refused = isinstance(failed, ServerError) and not may_retry(
+            failed, reads=True, retry_writes=False
+        )
+        if failed is not None and (left <= 0 or not refused):
             raise failed
         if failed is None and not others:
             return values
-        missing = [i for i, value in enumerate(values) if value is None]
+        missing = [i for i in unsure if values[i] is None]
         more = self._each([datas[i] for i in missing], [places[i] for i in missing], left)
         for i, value in zip(missing, more, strict=True):
             values[i] = value
@@ -670,7 +686,7 @@ class Cache(Generic[K, V]):
     ) -> None:
         """Store many entries: one request for each, sent side by side without waiting for each
         other. When one of them fails, others may have been done."""
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         items, datas, _, places = self._encoded(entries)
         life = {"lifespan": lifespan, "max_idle": max_idle}
@@ -742,7 +758,7 @@ class Cache(Generic[K, V]):
         return ValueWriter(self._dispatcher, answers, size, nothing, self._changed)
 
     def _stream_of(self, op: Op, key: K, fields: dict[str, Any]) -> Call:
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V4_1:
             raise EncodeError("values come in chunks from version 4.1 on", op=op.name)
@@ -757,7 +773,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: SIZE 0x29, since 2.0; before, the keys are counted.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V1_2:
             return len((self._any(Op.BULK_GET, count=0)).entries)
@@ -814,7 +830,7 @@ class Cache(Generic[K, V]):
         batch_size: int | None,
         progress: Callable[[int, float], None] | None,
     ) -> Generator[list[bytes], None]:
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V1_2:
             yield [key for key, _ in (self._any(Op.BULK_GET, count=0)).entries]
@@ -878,7 +894,7 @@ class Cache(Generic[K, V]):
         filter_params: Sequence[bytes] = (),
     ) -> Generator[tuple[list[bytes], list[bytes]], None]:
         """Keys and values, batch by batch."""
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V2_3:
             found = (self._any(Op.BULK_GET, count=0)).entries
@@ -912,7 +928,7 @@ class Cache(Generic[K, V]):
         batch_size: int | None,
         progress: Callable[[int, float], None] | None,
     ) -> Generator[list[Any], None]:
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V2_5:
             raise EncodeError("iterations tell metadata from version 2.5 on", field="metadata")
@@ -930,7 +946,7 @@ class Cache(Generic[K, V]):
     ) -> Generator[EntryBatch, None]:
         """All entries as columns of bytes, batch by batch: the fast way for many. The marshallers
         are not asked, and entries may come twice when a server fails meanwhile. Since 2.3."""
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V2_3:
             raise EncodeError("there are iterations from version 2.3 on", field="batches")
@@ -1058,7 +1074,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: ADD_CLIENT_LISTENER 0x25 with a factory for this, since 2.1.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         followed = Followed(query, self._keys, self._values, parameters)
         listener = QueryListener(self._dispatcher, self._state, followed, callback)
@@ -1072,7 +1088,7 @@ class Cache(Generic[K, V]):
         )
 
     def _ask(self, query: Query[V], kind: type[Call]) -> QueryResult[V]:
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         header = Header(self._name, self._flags & ~_FORCE, query.media_type, query.media_type)
         fields = {"query": query.payload(self._state.version)}
@@ -1094,7 +1110,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: EXEC 0x2B, since 2.1.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         return execute(self._dispatcher, self._state, self._values, task, parameters)
 
@@ -1126,7 +1142,7 @@ class Cache(Generic[K, V]):
 
         Hot Rod: ADD_CLIENT_LISTENER 0x25, since 2.0.
         """
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         fields: dict[str, Any] = {"include_state": include_state}
         if filter_factory is not None:
@@ -1152,13 +1168,13 @@ class Cache(Generic[K, V]):
 
     def _prepare(self) -> None:
         """Before the first request: ask for the cache, and learn where its keys are."""
+        epoch = self._state.epoch
         if not self._state.known:
             self._dispatcher.look_up(self._state)
         stored = self._state.key_type
         self._stored_key = _stored_form(self._keys, stored)
-        sent = self._keys.media_type
-        self._keys_return = sent == stored or sent.name in _AS_WRITTEN
-        self._ready = True
+        self._keys_return = keys_come_back(self._keys.media_type, stored, self._state.version)
+        self._epoch = epoch
 
     def _place(self, key: K, data: bytes) -> bytes:
         """What decides where a key is."""
@@ -1169,7 +1185,7 @@ class Cache(Generic[K, V]):
         return datas if self._stored_key is None else [self._stored_key(key) for key in keys]
 
     def _keyed(self, op: Op, key: K, *, previous: bool = False, **fields: Any) -> Response:
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         data = self._encode_key(key)
         fields["key"] = data
@@ -1199,7 +1215,7 @@ class Cache(Generic[K, V]):
 
     def _any(self, op: Op, **fields: Any) -> Response:
         """The answer of any server."""
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         return self._dispatcher.execute(Call(op, self._state, self._header, fields))
 

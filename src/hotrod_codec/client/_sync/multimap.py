@@ -89,7 +89,7 @@ class Multimap(Generic[K, V]):
 
     def _fields(self) -> dict[str, Any]:
         """What every request has, where the version can say it."""
-        if not self._cache._ready:
+        if self._cache._epoch != self._cache._state.epoch:
             self._cache._prepare()
         if self._cache._state.version < Version.V4_0 and not self._duplicates:
             return {}

@@ -20,8 +20,8 @@ from hotrod_codec.client._sync.cache import Cache
 from hotrod_codec.client._sync.dispatch import Dispatcher
 from hotrod_codec.client._sync.driver import Connection, clock, sleep, spawn
 from hotrod_codec.client._sync.subscriptions import Subscription
-from hotrod_codec.client.cluster import READS, CacheState, Calls
-from hotrod_codec.client.near import NearEntry, NearStore, keys_come_back
+from hotrod_codec.client.cluster import READS, CacheState, Calls, keys_come_back
+from hotrod_codec.client.near import NearEntry, NearStore
 from hotrod_codec.client.results import MetadataValue
 from hotrod_codec.client.session import NO_FLAGS, Header
 from hotrod_codec.errors import EncodeError, HotRodError
@@ -178,8 +178,20 @@ class NearCache(Cache[K, V]):
             store.fill(data, reservation, found)
 
     def get_many(self, keys: Iterable[K]) -> list[V | None]:
+        decode = self._decode_value
+        found = self._read_many(keys)
+        return [None if entry is None else decode(entry.value) for entry in found]
+
+    def get_all(self, keys: Iterable[K]) -> dict[K, V]:
+        # GET_ALL tells no metadata, and with that not for how long a value may be kept.
+        wanted = list(keys)
+        decode = self._decode_value
+        found = zip(wanted, self._read_many(wanted), strict=True)
+        return {key: decode(entry.value) for key, entry in found if entry is not None}
+
+    def _read_many(self, keys: Iterable[K]) -> list[NearEntry | None]:
         store = self._store()
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         generation = self._dispatcher.cluster.generation
         now, wall = clock(), time.time()
@@ -206,14 +218,7 @@ class NearCache(Cache[K, V]):
         finally:
             for index, data, reservation in missing:
                 store.fill(data, reservation, found[index] if index < len(found) else None)
-        decode = self._decode_value
-        return [None if entry is None else decode(entry.value) for entry in found]
-
-    def get_all(self, keys: Iterable[K]) -> dict[K, V]:
-        # GET_ALL tells no metadata, and with that not for how long a value may be kept.
-        wanted = list(keys)
-        values = self.get_many(wanted)
-        return {k: v for k, v in zip(wanted, values, strict=True) if v is not None}
+        return found
 
     def _entry(self, store: NearStore, answer: Response, now: float, wall: float) -> NearEntry:
         entry = NearEntry(answer.value, answer.metadata, now, wall)
@@ -318,7 +323,7 @@ class NearCache(Cache[K, V]):
 
     def _open(self) -> NearStore:
         """Make the store, and have it told what changes. Until then it keeps nothing."""
-        if not self._ready:
+        if self._epoch != self._state.epoch:
             self._prepare()
         if self._state.version < Version.V2_0:
             raise EncodeError("there are listeners from version 2.0 on", field="near_cache")

@@ -212,7 +212,7 @@ class Transaction:
         self, cache: Cache[Any, Any], writes: list[Modification], *, one_phase: bool
     ) -> int | None:
         """The code of the answer; None: it has none."""
-        if not cache._ready:
+        if cache._epoch != cache._state.epoch:
             cache._prepare()
         state = cache._state
         fields: dict[str, Any] = {
