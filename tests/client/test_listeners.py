@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from typing import Any
@@ -331,3 +333,22 @@ def test_events_that_a_marshaller_does_not_take(
             assert rogue.server.requests[Op.ADD_CLIENT_LISTENER] == 1
             events.remove()
     assert "an event that cannot be read" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_does_not_wait_for_its_parent_s_events(server: EmbeddedServer) -> None:
+    with connect("sync", server.uri) as client:
+        cache = client.cache()
+        listener = cache.add_listener()
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(20)
+                ended = listener.next() is None and list(listener) == []
+                os._exit(0 if ended and cache.get("none") is None else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        cache.put("k", "v")
+        assert listener.next(SECONDS).key == "k"

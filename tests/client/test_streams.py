@@ -6,11 +6,13 @@ import asyncio
 import gc
 import io
 import shutil
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from client.relay import until
 from hotrod_codec import AsyncClient, Cache, Client, EmbeddedServer, Op, TransportError
 from hotrod_codec.marshallers import BYTES
 
@@ -136,3 +138,57 @@ def test_a_stream_begins_at_another_server(cluster: EmbeddedServer) -> None:
             with cache.put_stream(key) as target:
                 target.write(b"new")
         assert cache.get_many(keys) == [b"new"] * len(keys)
+
+
+def test_closed_while_somebody_waits(server: EmbeddedServer) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.uri) as client:
+            cache = client.cache(keys=BYTES, values=BYTES)
+            await cache.put(b"k", VALUE)
+            reader = await cache.get_stream(b"k", chunk_size=10)
+            assert reader is not None
+            writer = await cache.put_stream(b"new", chunk_size=10)
+            server.faults.delay(0.2, op=Op.NEXT_GET_STREAM)
+            server.faults.delay(0.2, op=Op.NEXT_PUT_STREAM)
+            waiting = [
+                asyncio.ensure_future(reader.read()),
+                asyncio.ensure_future(writer.write(VALUE)),
+            ]
+            await asyncio.sleep(0.05)
+            await reader.close()
+            await writer.abandon()
+            for task in waiting:
+                with pytest.raises(ValueError, match="stream was closed"):
+                    await task
+            for stream in (reader.read(), writer.write(b"more")):
+                with pytest.raises(ValueError, match="closed"):
+                    await stream
+            await reader.close()
+            await writer.close()
+            assert writer.stored is None
+            assert await cache.get(b"new") is None
+            assert server.requests[Op.END_GET_STREAM] == server.requests[Op.END_PUT_STREAM] == 1
+
+    asyncio.run(main())
+
+
+def test_closed_by_another_thread(server: EmbeddedServer, cache: Cache[bytes, bytes]) -> None:
+    reader = cache.get_stream(b"k", chunk_size=10)
+    assert reader is not None
+    server.faults.delay(0.3, op=Op.NEXT_GET_STREAM)
+    found: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            reader.read()
+        except ValueError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    until(lambda: server.requests.get(Op.NEXT_GET_STREAM, 0) == 1)
+    reader.close()
+    thread.join(10)
+    assert [str(error) for error in found] == ["the stream was closed"]
+    assert server.requests[Op.END_GET_STREAM] == 1
+    assert cache.get(b"k") == VALUE

@@ -34,6 +34,7 @@ class _File:
     """What those ask for who wrap files, such as io.TextIOWrapper."""
 
     _closed = False
+    _waits = False  # somebody does, for an answer
 
     @property
     def closed(self) -> bool:
@@ -117,10 +118,11 @@ class AsyncValueReader(_File):
         return len(data)
 
     async def close(self) -> None:
-        """Read no more. May be called again."""
+        """Read no more. May be called again. Who reads meanwhile gets ValueError."""
         self._closed = True
         self._chunk = b""
-        await self._answers.aclose()
+        if not self._waits:
+            await self._answers.aclose()
 
     def readable(self) -> bool:
         return True
@@ -132,11 +134,17 @@ class AsyncValueReader(_File):
         chunk, self._chunk = self._chunk, b""
         if chunk:
             return chunk
+        self._waits = True
         try:
             answer = await anext(self._answers, None)
         except BaseException:
             self._closed = True  # what comes next must not look like the end
             raise
+        finally:
+            self._waits = False
+        if self._closed:
+            await self._answers.aclose()
+            raise ValueError("the stream was closed")
         return b"" if answer is None else answer.chunk
 
 
@@ -221,10 +229,11 @@ class AsyncValueWriter(_File):
             self._changed((self._put_nothing.fields["key"],))
 
     async def abandon(self) -> None:
-        """Store nothing. May be called again."""
+        """Store nothing. May be called again. Who writes meanwhile gets ValueError."""
         self._closed = True
         self._held.clear()
-        await self._answers.aclose()
+        if not self._waits:
+            await self._answers.aclose()
 
     def writable(self) -> bool:
         return True
@@ -232,11 +241,18 @@ class AsyncValueWriter(_File):
     async def _send(self, *, last: bool) -> Response:
         chunk = bytes(self._held)
         self._held.clear()
+        self._waits = True
         try:
-            return await self._answers.asend((chunk, last))
+            answer = await self._answers.asend((chunk, last))
         except BaseException:
             self._closed = True
             raise
+        finally:
+            self._waits = False
+        if self._closed and not last:
+            await self._answers.aclose()
+            raise ValueError("the stream was closed")
+        return answer
 
 
 async def reading(dispatcher: Dispatcher, call: Call) -> AsyncGenerator[Response, None]:

@@ -6,6 +6,7 @@ When that is lost it is made anew, at another server if need be, for as long as 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -195,6 +196,7 @@ class AsyncFeed(Subscription, Generic[E]):
         super().__init__(dispatcher, state, header)
         self._callback = callback
         self._mailbox: Mailbox[E] = Mailbox(_MOST, _MOST_BYTES)
+        self._process = os.getpid()
 
     @property
     def dropped(self) -> int:
@@ -211,13 +213,16 @@ class AsyncFeed(Subscription, Generic[E]):
         return self
 
     async def __anext__(self) -> E:
-        event = await self._mailbox.take(None)
+        event = await self.next()
         if event is None:
             raise StopAsyncIteration
         return event
 
     async def next(self, timeout: float | None = None) -> E | None:
-        """The next event; None: none came in so many seconds, or the listener was removed."""
+        """The next event; None: none came in so many seconds, or the listener was removed, or is
+        that of a parent process."""
+        if self._process != os.getpid():  # nobody puts anything in here
+            return None
         return await self._mailbox.take(timeout)
 
     def _end(self) -> None:

@@ -37,6 +37,7 @@ class _File:
     """What those ask for who wrap files, such as io.TextIOWrapper."""
 
     _closed = False
+    _waits = False  # somebody does, for an answer
 
     @property
     def closed(self) -> bool:
@@ -120,10 +121,11 @@ class ValueReader(_File):
         return len(data)
 
     def close(self) -> None:
-        """Read no more. May be called again."""
+        """Read no more. May be called again. Who reads meanwhile gets ValueError."""
         self._closed = True
         self._chunk = b""
-        self._answers.close()
+        if not self._waits:
+            self._answers.close()
 
     def readable(self) -> bool:
         return True
@@ -135,11 +137,17 @@ class ValueReader(_File):
         chunk, self._chunk = self._chunk, b""
         if chunk:
             return chunk
+        self._waits = True
         try:
             answer = next(self._answers, None)
         except BaseException:
             self._closed = True  # what comes next must not look like the end
             raise
+        finally:
+            self._waits = False
+        if self._closed:
+            self._answers.close()
+            raise ValueError("the stream was closed")
         return b"" if answer is None else answer.chunk
 
 
@@ -224,10 +232,11 @@ class ValueWriter(_File):
             self._changed((self._put_nothing.fields["key"],))
 
     def abandon(self) -> None:
-        """Store nothing. May be called again."""
+        """Store nothing. May be called again. Who writes meanwhile gets ValueError."""
         self._closed = True
         self._held.clear()
-        self._answers.close()
+        if not self._waits:
+            self._answers.close()
 
     def writable(self) -> bool:
         return True
@@ -235,11 +244,18 @@ class ValueWriter(_File):
     def _send(self, *, last: bool) -> Response:
         chunk = bytes(self._held)
         self._held.clear()
+        self._waits = True
         try:
-            return self._answers.send((chunk, last))
+            answer = self._answers.send((chunk, last))
         except BaseException:
             self._closed = True
             raise
+        finally:
+            self._waits = False
+        if self._closed and not last:
+            self._answers.close()
+            raise ValueError("the stream was closed")
+        return answer
 
 
 def reading(dispatcher: Dispatcher, call: Call) -> Generator[Response, None]:

@@ -9,6 +9,7 @@ When that is lost it is made anew, at another server if need be, for as long as 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -198,6 +199,7 @@ class Feed(Subscription, Generic[E]):
         super().__init__(dispatcher, state, header)
         self._callback = callback
         self._mailbox: Mailbox[E] = Mailbox(_MOST, _MOST_BYTES)
+        self._process = os.getpid()
 
     @property
     def dropped(self) -> int:
@@ -214,13 +216,16 @@ class Feed(Subscription, Generic[E]):
         return self
 
     def __next__(self) -> E:
-        event = self._mailbox.take(None)
+        event = self.next()
         if event is None:
             raise StopIteration
         return event
 
     def next(self, timeout: float | None = None) -> E | None:
-        """The next event; None: none came in so many seconds, or the listener was removed."""
+        """The next event; None: none came in so many seconds, or the listener was removed, or is
+        that of a parent process."""
+        if self._process != os.getpid():  # nobody puts anything in here
+            return None
         return self._mailbox.take(timeout)
 
     def _end(self) -> None:
