@@ -299,15 +299,19 @@ class Reversed:
 
     media_type = TextMarshaller().media_type
 
+    def __init__(self, kind: Callable[[bytes], Any]) -> None:
+        self._kind = kind
+
     def encode(self, value: str, /) -> Any:
-        return memoryview(value[::-1].encode())
+        return self._kind(value[::-1].encode())
 
     def decode(self, data: Any, /) -> str:
         return bytes(data).decode()[::-1]
 
 
-def test_what_is_like_bytes(server: EmbeddedServer, make: Make) -> None:
-    cache = make(server).cache(keys=Reversed())
+@pytest.mark.parametrize("kind", [memoryview, bytearray])
+def test_what_is_like_bytes(server: EmbeddedServer, make: Make, kind: Any) -> None:
+    cache = make(server).cache(keys=Reversed(kind))
     cache.put_many(ENTRIES)
     for _ in range(2):
         assert cache.get_many(KEYS) == list(ENTRIES.values())

@@ -691,7 +691,8 @@ class Cache(Generic[K, V]):
         items, datas, _, places = self._encoded(entries)
         life = {"lifespan": lifespan, "max_idle": max_idle}
         # Of several values for a key the last one counts.
-        any_order = self._keys_return and len(set(datas)) == len(datas)
+        plain = self._keys_return and total_size(datas) >= 0
+        any_order = plain and len(set(datas)) == len(datas)
         calls = Calls(
             Op.PUT, self._state, self._header, items, places, life=life, any_order=any_order
         )
