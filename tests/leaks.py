@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import itertools
 import pickle
 import sys
 import tracemalloc
@@ -42,8 +43,11 @@ from hotrod_codec import (
     trace_request,
     trace_response,
 )
+from hotrod_codec import marshallers as marshalling
 from hotrod_codec._ext import exchange
+from hotrod_codec._ext.bulk import put_found
 from hotrod_codec._ext.keyset import KeySet
+from hotrod_codec._ext.scalars import end_of_fitting, unzipped
 from hotrod_codec._ext.unbatched import Unbatched
 from hotrod_codec.client.cluster import Cluster
 from hotrod_codec.client.config import Configuration
@@ -305,6 +309,9 @@ BATCH_CALLS: dict[str, Callable[[Any], object]] = {
     "copy": lambda b: copy.deepcopy(b),
     "encode": lambda b: encode_request("put_all", entries=b),
     "iterator": lambda b: next(iter(b)),
+    "put_found": lambda b: put_found(b, [b[0][0], b"none"], [None] * 3, 1),
+    "put_found, wrong": lambda b: put_found(b, [b[0][0], "none"], [None] * 2, 0),  # type: ignore[list-item]
+    "put_found, nowhere": lambda b: put_found(b, [b[0][0]], [None], 0, [7]),
 }
 
 
@@ -358,6 +365,17 @@ def scalars() -> Kind:
             Way("protostream.decode", partial(protostream.decode, data)),
             Way("protostream.decode, cut", partial(outcome, protostream.decode, data[:-1])),
             Way("protostream.decode, buffer", partial(protostream.decode, bytearray(data))),
+        ]
+    marshallers: list[Any] = [marshalling.BYTES, marshalling.TEXT]
+    for marshaller, value in itertools.product(marshallers, [*values, b"\xff", "\ud800"]):
+        for usual in (marshalling.one_encoder(marshaller), marshalling.one_decoder(marshaller)):
+            ways.append(Way("one value", partial(outcome, usual, value)))
+    for value in values:
+        pairs = [(value, b"v"), [value, b"v"], (value,)]
+        ways += [
+            Way("unzipped", partial(outcome, unzipped, pairs[:2])),
+            Way("unzipped, wrong", partial(outcome, unzipped, pairs)),
+            Way("end_of_fitting", partial(outcome, end_of_fitting, [b"k", value], 0, 2, 1, 99)),
         ]
     for number in (5, 2**63, -1, 2**64, "5"):
         ways.append(Way("encode_varint", partial(outcome, encode_varint, number)))
@@ -533,7 +551,7 @@ class _Line(exchange.Way):
             answer.set_result(outcome)
 
     def get(self) -> Any:
-        return self.ask(Op.GET, self.state, HEADER, {"key": b"k"}, b"k")
+        return self.ask(Op.GET, self.state, HEADER, b"k", b"k")
 
     def say(self, message_id: int, **fields: Any) -> None:
         data = hotrod_codec.encode_response("get", message_id=message_id, **fields)
