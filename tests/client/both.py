@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from hotrod_codec import AsyncClient, Client
+from hotrod_codec import AsyncClient, Client, EmbeddedServer
 from hotrod_codec.client import EventKind
 
 KINDS = ("sync", "async")
@@ -88,3 +89,22 @@ def next_of(events: Any, kind: EventKind) -> Any:
         if event is not None and event.kind is kind:
             return event
     raise TimeoutError(kind)
+
+
+@contextmanager
+def making(kind: str, **always: Any) -> Iterator[Callable[..., Any]]:
+    """Makes clients of a server, and closes them.
+
+    Args:
+        always: Settings of all of them, unless one has its own.
+    """
+    made: list[Any] = []
+
+    def make(server: EmbeddedServer | None, **settings: Any) -> Any:
+        uri = None if server is None else server.uri
+        made.append(connect(kind, uri, **(always | settings)))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.__exit__(None, None, None)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typing_extensions import Buffer
 
-from client.both import KINDS, connect
+from client.both import KINDS, connect, making
 from hotrod_codec import (
     CounterConfiguration,
     EmbeddedServer,
@@ -40,17 +40,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make(kind: str) -> Iterator[Callable[..., Any]]:
-    """Makes clients, and closes them."""
-    made: list[Any] = []
-
-    def make(server: EmbeddedServer | None, **settings: Any) -> Any:
-        client = connect(kind, None if server is None else server.uri, **settings)
-        made.append(client)
-        return client
-
-    yield make
-    for client in made:
-        client.__exit__(None, None, None)
+    with making(kind) as make:
+        yield make
 
 
 # ---- answers that come late, broken, or not -----------------------------------------------------

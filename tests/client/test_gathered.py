@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import KINDS, connect, making
 from client.rogue import Lie, Rogue
 from hotrod_codec import EmbeddedServer, Op, ServerError, Status, TransportError, encode_response
 from hotrod_codec.client._sync.cache import _LONG_VALUE, _MOST_BYTES, _MOST_KEYS, GATHERED_FROM
@@ -30,16 +30,8 @@ Make = Callable[..., Any]
 
 @pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes clients, and closes them."""
-    made: list[Any] = []
-
-    def make(server: EmbeddedServer, **settings: Any) -> Any:
-        made.append(connect(request.param, server.uri, **settings))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.__exit__(None, None, None)
+    with making(request.param) as make:
+        yield make
 
 
 class Counted:
@@ -232,6 +224,22 @@ def test_what_fails_for_good_is_not_asked_for_in_another_way(
     assert count()[0] == 0
     server.faults.clear()
     assert cache.get_many(KEYS) == list(ENTRIES.values())
+
+
+def test_a_call_that_took_too_long_makes_others_no_smaller(
+    server: EmbeddedServer, make: Make
+) -> None:
+    """That values are long shows in some of them."""
+    cache = filled(make(server, request_timeout=0.3, max_retries=0))
+    server.faults.drop(op=Op.GET_ALL, times=None)
+    with pytest.raises(RequestTimeoutError):
+        cache.get_many(KEYS)
+    server.faults.clear()
+    count = Counted(server)
+    assert len(cache.get_all(KEYS[:100])) == 100
+    assert count() == (0, 1)
+    assert cache.get_many(KEYS) == list(ENTRIES.values())
+    assert count() == (GATHERED_FROM, 2)
 
 
 def otherwise(rogue: Rogue) -> Lie:

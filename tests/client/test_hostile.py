@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import KINDS, connect, making
 from client.rogue import SECONDS, Crook, Lie, Rogue, head, nothing_stays, text, varint
 from hotrod_codec import (
     AuthenticationError,
@@ -64,18 +64,8 @@ def rogue() -> Iterator[Rogue]:
 
 @pytest.fixture
 def make(kind: str) -> Iterator[Callable[..., Any]]:
-    """Makes clients, and closes them."""
-    made: list[Any] = []
-
-    def make(rogue: Rogue | None, **settings: Any) -> Any:
-        uri = None if rogue is None else rogue.server.uri
-        client = connect(kind, uri, **(SETTINGS | settings))
-        made.append(client)
-        return client
-
-    yield make
-    for client in made:
-        client.__exit__(None, None, None)
+    with making(kind, **SETTINGS) as make:
+        yield lambda rogue, **more: make(None if rogue is None else rogue.server, **more)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import KINDS, connect, making
 from client.relay import until
 from hotrod_codec import (
     AsyncClient,
@@ -39,17 +39,9 @@ def op(request: pytest.FixtureRequest) -> Op:
 
 @pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest, op: Op) -> Iterator[Callable[..., Any]]:
-    """Makes clients, and closes them."""
-    made: list[Any] = []
-
-    def make(server: EmbeddedServer, **settings: Any) -> Any:
-        version = "2.0" if op is Op.GET else "auto"
-        made.append(connect(request.param, server.uri, protocol_version=version, **settings))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.__exit__(None, None, None)
+    version = "2.0" if op is Op.GET else "auto"
+    with making(request.param, protocol_version=version) as make:
+        yield make
 
 
 def filled(client: Any) -> Any:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import io
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
 
 from client.relay import until
 from hotrod_codec import AsyncClient, Cache, Client, EmbeddedServer, Op, TransportError
+from hotrod_codec.client import AsyncCache
 from hotrod_codec.marshallers import BYTES
 
 VALUE = bytes(range(251)) * 400
@@ -24,6 +26,15 @@ def cache(server: EmbeddedServer) -> Iterator[Cache[bytes, bytes]]:
     with Client(server.uri, max_retries=0) as client:
         cache = client.cache(keys=BYTES, values=BYTES)
         cache.put(b"k", VALUE)
+        yield cache
+
+
+@contextlib.asynccontextmanager
+async def in_a_loop(server: EmbeddedServer) -> AsyncGenerator[AsyncCache[bytes, bytes], None]:
+    """As the fixture `cache`."""
+    async with AsyncClient(server.uri) as client:
+        cache = client.cache(keys=BYTES, values=BYTES)
+        await cache.put(b"k", VALUE)
         yield cache
 
 
@@ -62,9 +73,7 @@ def test_an_abandoned_stream_is_ended(server: EmbeddedServer, cache: Cache[bytes
 
 def test_an_abandoned_stream_is_ended_in_a_loop(server: EmbeddedServer) -> None:
     async def main() -> None:
-        async with AsyncClient(server.uri) as client:
-            cache = client.cache(keys=BYTES, values=BYTES)
-            await cache.put(b"k", VALUE)
+        async with in_a_loop(server) as cache:
             reader = await cache.get_stream(b"k", chunk_size=10)
             assert reader is not None
             async for chunk in reader:
@@ -87,9 +96,7 @@ def test_an_abandoned_stream_is_ended_in_a_loop(server: EmbeddedServer) -> None:
 
 def test_a_cancelled_read_leaves_the_connection_usable(server: EmbeddedServer) -> None:
     async def main() -> None:
-        async with AsyncClient(server.uri) as client:
-            cache = client.cache(keys=BYTES, values=BYTES)
-            await cache.put(b"k", VALUE)
+        async with in_a_loop(server) as cache:
             reader = await cache.get_stream(b"k", chunk_size=10)
             assert reader is not None
             await reader.read(10)
@@ -142,9 +149,7 @@ def test_a_stream_begins_at_another_server(cluster: EmbeddedServer) -> None:
 
 def test_closed_while_somebody_waits(server: EmbeddedServer) -> None:
     async def main() -> None:
-        async with AsyncClient(server.uri) as client:
-            cache = client.cache(keys=BYTES, values=BYTES)
-            await cache.put(b"k", VALUE)
+        async with in_a_loop(server) as cache:
             reader = await cache.get_stream(b"k", chunk_size=10)
             assert reader is not None
             writer = await cache.put_stream(b"new", chunk_size=10)

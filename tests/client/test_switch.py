@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client.both import KINDS, connect
+from client.both import KINDS, making
 from client.rogue import Rogue
 from hotrod_codec import EmbeddedServer, Op, Status, Version
 
@@ -18,16 +18,8 @@ ENTRIES = {f"k{i}": "v" for i in range(400)}
 
 @pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes clients, and closes them."""
-    made: list[Any] = []
-
-    def make(server: EmbeddedServer, **settings: Any) -> Any:
-        made.append(connect(request.param, server.uri, **settings))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.__exit__(None, None, None)
+    with making(request.param) as make:
+        yield make
 
 
 def be_old(rogue: Rogue) -> None:

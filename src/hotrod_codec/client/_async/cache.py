@@ -511,7 +511,7 @@ class AsyncCache(Generic[K, V]):
                 unsure += range(start, end) if order is None else order[start:end]
             start = end
         if isinstance(failed, RequestTimeoutError):
-            self._state.value_size = _MOST_BYTES  # they may be that long: the next time one by one
+            self._state.value_size = None  # they may be longer than those that were seen
         elif len(values) >= GATHERED_FROM:
             self._state.note_values(values)
         return values, others, failed, unsure
