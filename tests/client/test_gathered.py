@@ -426,7 +426,7 @@ class SlowLine:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_that_are_longer_than_those_before(server: EmbeddedServer, kind: str) -> None:
-    """So many of them in one answer may take too long: the next time they come one by one."""
+    """So many of them in one answer may take too long: the next time that shows in the first."""
     long = dict.fromkeys(KEYS[:256], "v" * 30_000)
     with connect(kind, server.uri) as other:
         other.cache().put_all(dict.fromkeys(KEYS[256:], "v") | long)
